@@ -1,0 +1,45 @@
+"""A case: one image or volume with its label, as found on disk, before anything is read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medcli.boxes import Boxes
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one image lies: a file, a folder that holds one DICOM series, or a part of either.
+
+    Attributes:
+        path: File or folder.
+        part: What within it, when it holds several: "train_images[12]" in an `.npz`, a SeriesInstanceUID in a folder;
+            "" for the whole.
+    """
+
+    path: Path
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Attributes:
+    name: Unique in its data set and safe as a file name.
+    images: One source per input channel group (usually one), all on one grid after reading.
+    patient: Patients, not cases, are split; the case's own name when nothing else is known.
+    groups: Columns to report by (sex, age, site, ...), as text; "" when missing.
+    split: "train", "val" or "test" when the data say so, else None.
+    classes: Classification: the class names that apply (one, or several when multi-label).
+    boxes: Detection: the true boxes in pixels of the image; None when the case has no annotation at all, which is
+        not the same as an image known to be empty.
+    masks: Segmentation: label files; one with ids, or several binary ones in the order of the classes.
+    """
+
+    name: str
+    images: tuple[Source, ...]
+    patient: str = ""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    split: str | None = None
+    classes: tuple[str, ...] = ()
+    boxes: Boxes | None = None
+    masks: tuple[Source, ...] = ()

@@ -1,0 +1,1 @@
+"""The configuration: every setting once (`schema`), read and explained (`loading`)."""

@@ -1,0 +1,193 @@
+"""Every setting of medcli: its name, type, default, range, unit and meaning. There is no other place for them."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Auto = Literal["auto"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+WINDOWS = {
+    "brain": (0.0, 80.0),
+    "lung": (-1350.0, 150.0),
+    "bone": (-500.0, 1300.0),
+    "soft_tissue": (-160.0, 240.0),
+    "liver": (-45.0, 105.0),
+    "mediastinum": (-125.0, 225.0),
+}
+"""Named CT windows as (low, high) in HU."""
+
+
+class Section(BaseModel):
+    """A section of the YAML; unknown keys are refused and wrong types are not silently converted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Columns(Section):
+    """Which columns of `data.table` hold what; a column that is not named is ignored."""
+
+    case: str | None = Field(None, description="Column with the case's name; default: the stem of the image's path.")
+    image: str | list[str] = Field("auto", description="Column(s) with the image's path, one per channel; `auto` tries image, file, path, filename, image_path, image_id.")
+    label: str | list[str] = Field("auto", description="Column with the class (several, separated by `|`, when multi-label), or one 0/1 column per class; `auto` tries label, class, diagnosis, target, category.")
+    mask: str | None = Field(None, description="Column with the path of the segmentation mask.")
+    patient: str | None = Field(None, description="Column with the patient; default: tries patient, patient_id, PatientID, subject, subject_id.")
+    split: str | None = Field(None, description="Column with train, val or test. Not used unless named, since published splits may share patients.")
+    groups: list[str] = Field([], description="Columns to report by, for example [sex, age, site].")
+
+
+class Split(Section):
+    """How cases are divided; patients are never divided."""
+
+    val: Fraction = Field(0.2, description="Share of the patients used for validation.")
+    test: Fraction = Field(0.0, description="Share of the patients kept for one last test.")
+    folds: Annotated[int, Field(ge=0, le=50)] = Field(0, description="k for k-fold cross-validation; 0: one split.")
+    fold: Annotated[int, Field(ge=0)] = Field(0, description="Which fold validates (0 to folds - 1).")
+    file: Path | None = Field(None, description="CSV with columns case (or patient) and split; its split is used as it is.")
+    stratify: bool = Field(True, description="Keep the classes in like proportion in every part.")
+
+
+class Data(Section):
+    """Where the images and labels are."""
+
+    root: Path = Field(Path("."), description="Folder that the other paths of this section start from.")
+    format: Literal["auto", "folders", "table", "npz", "voc", "coco", "yolo", "masks", "nnunet"] = Field(
+        "auto",
+        description="Layout: class folders; a CSV/TSV table; a MedMNIST-like .npz; Pascal VOC XML; COCO JSON; YOLO text; masks as files beside images; nnU-Net's dataset.json. `auto` recognises it from the other keys and the folder.",
+    )
+    images: str | dict[str, str] | None = Field(
+        None,
+        description="Images: a folder, or a pattern with `{case}` such as `imagesTr/{case}.nii.gz`; a mapping `channel: pattern` reads several channels. For npz: the file.",
+    )
+    labels: str | dict[str, str] | None = Field(
+        None,
+        description="Labels: a pattern with `{case}` for masks (NIfTI, PNG, DICOM SEG, RTSTRUCT; a mapping `class: pattern` for one binary file per class), the folder of VOC XML or YOLO text, or the COCO JSON.",
+    )
+    table: str | None = Field(None, description="CSV or TSV with one line per case: image, label, patient, groups; joined by case or patient when labels come from elsewhere.")
+    columns: Columns = Field(Columns(), description="Columns of the table.")
+    classes: list[str] | dict[str, int | list[int]] | None = Field(
+        None,
+        description="Class names in order; default: those found, sorted. Segmentation: names of label ids 1, 2, ... in order, or a mapping from name to the id or ids in the file.",
+    )
+    labels_are: Literal["auto", "ids", "binary", "instances"] = Field(
+        "auto", description="Segmentation masks: ids = value is the class; binary = anything above zero is the one class (0/255, 0/1); instances = every object has its own id, all of one class."
+    )
+    patient: str | None = Field(None, description="Regular expression with one group that takes the patient from the case's name, for example `^(\\d+)` .")
+    lists: dict[Literal["train", "val", "test"], str] | None = Field(None, description="Text files that list the cases of each part (VOC's ImageSets).")
+    include: str | None = Field(None, description="Only cases whose name matches this regular expression.")
+    exclude: str | None = Field(None, description="No cases whose name matches this regular expression.")
+    split: Split = Field(Split(), description="How cases are divided.")
+
+
+class Preprocess(Section):
+    """What is done to every image, in training and in prediction alike."""
+
+    spacing: Literal["auto", "native"] | list[Positive] = Field("auto", description="Target spacing in mm, in the order of the axes (plane, row, column) or (row, column). auto: volumes to the median spacing (the 10th percentile on a strongly anisotropic axis), pictures stay native.")
+    size: Literal["auto", "native"] | list[Count] = Field("auto", description="Rows and columns that pictures are brought to for classification and detection. auto: from the median size, at most 224 (classification) or 640 (detection). Segmentation stays native unless a size is given.")
+    keep_aspect: bool = Field(True, description="Pad to the target size rather than stretch.")
+    crop: Literal["auto", "none", "foreground"] = Field("auto", description="Cut away the empty border. auto: only for volumes with a zero border.")
+    color: Literal["auto", "grey", "rgb"] = Field("auto", description="auto: RGB where any image differs between its colour channels, else grey.")
+    window: str | list[float] | None = Field(None, description="CT window: a name (brain, lung, bone, soft_tissue, liver, mediastinum) or [low, high] in HU; applied before normalising.")
+    normalize: Literal["auto", "zscore", "percentile", "minmax", "fixed", "none"] = Field("auto", description="zscore: per image and channel; percentile: the percentiles to 0..1; minmax: to 0..1; fixed: (x - mean) / std with one mean and std for the data set. auto: CT fixed after clipping to the foreground's 0.5 and 99.5 percentiles, other volumes zscore, pictures fixed.")
+    mean: list[float] | None = Field(None, description="For fixed: mean per channel; default: measured on the training part.")
+    std: list[Positive] | None = Field(None, description="For fixed: standard deviation per channel; default: measured on the training part.")
+    percentiles: Annotated[list[float], Field(min_length=2, max_length=2)] = Field([0.5, 99.5], description="Percentiles for normalize: percentile.")
+    contrast: Literal["none", "clahe", "histogram", "gamma"] = Field("none", description="Contrast enhancement before normalising: CLAHE, histogram equalisation or gamma.")
+    clahe_clip: Annotated[float, Field(gt=0, le=1)] = Field(0.01, description="CLAHE clip limit (0..1).")
+    clahe_tiles: Count = Field(8, description="CLAHE tiles per axis.")
+    gamma: Positive = Field(1.0, description="Exponent for contrast: gamma, on intensities scaled to 0..1.")
+    workers: Auto | Count = Field("auto", description="Processes that prepare cases; auto: one per core.")
+    max_memory_gb: Positive = Field(4.0, description="Memory that the workers together may take; fewer run when cases are large.")
+
+
+class Model(Section):
+    """The network."""
+
+    name: str = Field("auto", description="auto (resnet18, yolo or unet by task), cnn, resnet18, yolo, unet, or a network of keras.applications such as DenseNet121.")
+    weights: str = Field("none", description="none, imagenet (keras.applications only), or the path of a run folder or model.keras to start from.")
+    width: Auto | Count = Field("auto", description="Filters of the first stage (cnn, resnet18, unet).")
+    stages: Auto | Count = Field("auto", description="Number of resolutions (unet) or stages (cnn, resnet18).")
+    size: Literal["nano", "small", "medium", "large"] = Field("nano", description="Width and depth of the detector.")
+    activation: Literal["relu", "leaky_relu", "silu", "gelu", "elu", "tanh", "sigmoid"] = Field("relu", description="Activation of the hidden layers (cnn, resnet18, unet).")
+    norm: Literal["batch", "instance", "none"] = Field("batch", description="Normalisation layer.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Dropout before the last layer.")
+    deep_supervision: bool = Field(True, description="U-Net: also learn from the lower resolutions.")
+
+
+class Train(Section):
+    """How the network learns."""
+
+    loss: Literal["auto", "cross_entropy", "focal", "mse", "dice", "dice_cross_entropy"] = Field("auto", description="auto: cross_entropy, dice_cross_entropy (segmentation), box losses (detection; fixed).")
+    epochs: Auto | Count = Field("auto", description="Passes over the training cases; auto: by the number of cases.")
+    steps_per_epoch: Auto | Count = Field("auto", description="Batches per epoch; auto: every case once (segmentation: as many patches as cover the cases).")
+    max_minutes: Positive | None = Field(None, description="Time budget in minutes; the schedule is shortened so that it ends in time.")
+    batch_size: Auto | Count = Field("auto", description="Images or patches per step.")
+    patch: Auto | list[Count] = Field("auto", description="Segmentation: size of the patches, in the order of the axes.")
+    foreground: Fraction = Field(0.5, description="Segmentation: share of the patches that are centred on a labelled voxel.")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="sgd: with Nesterov momentum 0.99 for segmentation, 0.9 otherwise.")
+    learning_rate: Auto | Positive = Field("auto", description="Peak learning rate; auto: 1e-3 (adam, adamw), 1e-2 (sgd).")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description="Decoupled weight decay (kernels only).")
+    schedule: Literal["cosine", "polynomial", "constant"] = Field("cosine", description="How the learning rate falls after the warm-up.")
+    warmup: Fraction = Field(0.03, description="Share of the steps in which the learning rate rises.")
+    clip_norm: Positive | None = Field(12.0, description="Largest global norm of the gradient.")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="Decay of the moving average of the weights that validation and prediction use; 0: none.")
+    class_weights: Literal["auto", "none", "balanced"] | list[Positive] = Field("auto", description="auto: balanced when the rarest class has less than a third of its even share.")
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Share of the target spread over all classes.")
+    augment: Literal["auto", "none", "light", "medium", "strong"] = Field("auto", description="Strength of the augmentation; auto: medium.")
+    flips: Auto | list[Literal["plane", "row", "column"]] = Field("auto", description="Axes that may be mirrored in training; auto: what the task and the modality allow (columns for classification of radiographs, all for microscopy, dermoscopy and segmentation).")
+    early_stopping: int | None = Field(None, description="Stop after so many validations without improvement; none: never.")
+    validate_every: Auto | Count = Field("auto", description="Epochs between validations; auto: about 20 validations in all.")
+    mixed_precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: bfloat16 on CPUs with AMX or AVX512-BF16 and on Ampere and later GPUs, float16 on older GPUs, else float32.")
+    xla: Literal["auto", "on", "off"] = Field("auto", description="auto: on a GPU only.")
+    devices: Auto | Count = Field("auto", description="GPUs to use; auto: all that are seen.")
+    cache_gb: Annotated[float, Field(ge=0)] = Field(1.0, description="Keep prepared cases in memory when they take less than this.")
+    tensorboard: bool = Field(True, description="Write logs for TensorBoard.")
+
+
+class Evaluate(Section):
+    """What is measured."""
+
+    split: Literal["auto", "train", "val", "test", "all"] = Field("auto", description="Which part; auto: test if there is one, else val.")
+    tolerance_mm: Positive = Field(2.0, description="Tolerance of the normalised surface Dice in mm (pixels where the spacing is unknown).")
+    iou_threshold: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="Overlap at which a detection counts as a hit in FROC and the confusion matrix.")
+    positive: str | None = Field(None, description="Binary classification: the positive class; default: the last one.")
+    pictures: Annotated[int, Field(ge=0)] = Field(6, description="How many of the worst and of the best cases are drawn.")
+
+
+class Predict(Section):
+    """How predictions are made."""
+
+    batch_size: Count = Field(8, description="Images or patches per step.")
+    overlap: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="Overlap of neighbouring windows.")
+    flips: bool = Field(False, description="Average over mirrored inputs (test-time augmentation).")
+    score_threshold: Fraction = Field(0.05, description="Detection: boxes below this score are dropped.")
+    nms_iou: Fraction = Field(0.6, description="Detection: of two boxes that overlap more than this the weaker is dropped.")
+    max_detections: Count = Field(300, description="Detection: most boxes per image.")
+    overlays: bool = Field(False, description="Write pictures with the prediction drawn in.")
+    save_probabilities: bool = Field(False, description="Segmentation: write the probabilities as well.")
+    largest_component: bool = Field(False, description="Segmentation: keep only the largest object of every class.")
+
+
+class Config(Section):
+    """One job: the data, what is done to them, the network, its training, and how it is judged and used."""
+
+    task: Literal["classification", "detection", "segmentation"] = Field(description="What the network learns.")
+    name: str | None = Field(None, description="Name of the job; default: the config's file name.")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Every random choice follows from this.")
+    deterministic: bool = Field(False, description="Two runs give equal weights to the bit on one machine; slower.")
+    prepared: Path | None = Field(None, description="Prepared folder; default: prepared/<name> beside the config.")
+    run: Path | None = Field(None, description="Run folder; default: runs/<name> beside the config.")
+    data: Data = Field(Data(), description="Where the images and labels are.")
+    preprocess: Preprocess = Field(Preprocess(), description="What is done to every image.")
+    model: Model = Field(Model(), description="The network.")
+    train: Train = Field(Train(), description="How it learns.")
+    evaluate: Evaluate = Field(Evaluate(), description="What is measured.")
+    predict: Predict = Field(Predict(), description="How predictions are made.")
+
+
+def defaults() -> dict[str, Any]:
+    """All settings but `task`, with their defaults, as plain values."""
+    return {name: field.get_default() for name, field in Config.model_fields.items() if name != "task"}

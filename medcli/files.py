@@ -1,0 +1,109 @@
+"""Files that appear whole or not at all: write beside the target, flush to disk, rename."""
+
+import csv
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Give a temporary path in the target's folder; on success it replaces the target, on any fault it is removed.
+
+    The temporary name starts with a dot and keeps the target's suffixes, since several writers choose by suffix.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".partial-", suffix="-" + target.name, dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, target)
+        sync_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in this folder survive a power cut (a no-op where folders cannot be opened)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def write_text(target: Path, text: str) -> None:
+    with atomic_path(target) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path, content: Any) -> None:
+    """Write JSON with sorted keys left as given; NumPy numbers and arrays become plain ones, NaN becomes null."""
+    write_text(target, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def write_array(target: Path, array: np.ndarray) -> None:
+    """Write one `.npy` file (never pickled)."""
+    with atomic_path(target) as path, open(path, "wb") as stream:
+        np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def write_csv(target: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Write rows as CSV; the columns are those given, else those of the rows in order of first appearance."""
+    if columns is None:
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+    with atomic_path(target) as path, open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(columns), extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a CSV or TSV (by suffix) with a header line; a byte-order mark is dropped."""
+    delimiter = "\t" if path.suffix.lower() in {".tsv", ".tab"} else ","
+    with open(path, newline="", encoding="utf-8-sig") as stream:
+        return list(csv.DictReader(stream, delimiter=delimiter))
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def plain(content: Any) -> Any:
+    """Turn NumPy values, paths, tuples and sets into what JSON and YAML can hold; NaN and infinity become None."""
+    if isinstance(content, Mapping):
+        return {str(key): plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [plain(value) for value in content]
+    if isinstance(content, (set, frozenset)):
+        return sorted(plain(value) for value in content)
+    if isinstance(content, np.ndarray):
+        return plain(content.tolist())
+    if isinstance(content, np.generic):
+        return plain(content.item())
+    if isinstance(content, float):
+        return content if np.isfinite(content) else None
+    if isinstance(content, Path):
+        return str(content)
+    return content
