@@ -1,0 +1,1 @@
+"""From raw cases to a prepared folder: fingerprint, plan, the one function that prepares an image, splits."""

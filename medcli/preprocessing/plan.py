@@ -1,0 +1,113 @@
+"""The plan: what `auto` became and why. It holds everything needed to prepare an image and to build the network."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from medcli.errors import RunError
+from medcli.files import plain, write_text
+
+
+class Intensity(BaseModel):
+    """How the values of one channel are normalised: clip, then by kind.
+
+    Attributes:
+        low, high: Clip limits in units of the image, before normalising; None: no clipping.
+        kind: zscore: minus mean, over std of this image; percentile, minmax: to 0..1 of this image;
+            fixed: minus `mean`, over `std`; none.
+        mean, std: For fixed; in units of the image after contrast enhancement.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Literal["zscore", "percentile", "minmax", "fixed", "none"]
+    low: float | None = None
+    high: float | None = None
+    mean: float = 0.0
+    std: float = 1.0
+    percentiles: tuple[float, float] = (0.5, 99.5)
+
+
+class Plan(BaseModel):
+    """Decisions for one data set. Written as YAML, may be edited before training.
+
+    Attributes:
+        dimensions: 2 for pictures, 3 for volumes.
+        classes: Class names in order. Segmentation: of the label ids 1, 2, ...; 0 is background and has no name here.
+        label_ids: Segmentation: for each class the values in the label files that mean it (with several masks per case:
+            ignored, mask i is class i). Empty: every value above zero is class 1.
+        multi_label: Classification: several classes may apply to one case.
+        channels: Channels of a prepared image.
+        color: How pictures become channels: "grey", "rgb", or "as_is" for volumes and multi-channel input.
+        reorient: Volumes are brought to the closest axis order and direction plane = inferior to superior,
+            row = anterior to posterior, column = right to left (DICOM's usual axial view), and back for output.
+        spacing: Target spacing in mm per axis; None: native.
+        size: Target rows and columns of pictures (or planes, rows, columns); None: native.
+        keep_aspect: Pad rather than stretch; padding is centred and has the value 0 after normalising.
+        crop: Cut away the border of constant lowest value.
+        contrast, clahe_clip, clahe_tiles, gamma: Contrast enhancement before normalising.
+        intensity: One entry per channel.
+        patch: Segmentation: patch size per axis.
+        batch_size: Images or patches per step.
+        stages: Number of resolutions of the U-Net, or levels of the detector.
+        strides: U-Net: stride per axis on entering each stage; the first is all ones.
+        reasons: For every decision the rule and the numbers behind it.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    task: Literal["classification", "detection", "segmentation"]
+    dimensions: Literal[2, 3]
+    classes: list[str]
+    label_ids: list[list[int]] = []
+    multi_label: bool = False
+    channels: int
+    color: Literal["grey", "rgb", "as_is"]
+    reorient: bool = False
+    spacing: list[float] | None = None
+    size: list[int] | None = None
+    keep_aspect: bool = True
+    crop: bool = False
+    contrast: Literal["none", "clahe", "histogram", "gamma"] = "none"
+    clahe_clip: float = 0.01
+    clahe_tiles: int = 8
+    gamma: float = 1.0
+    intensity: list[Intensity]
+    patch: list[int] | None = None
+    batch_size: int
+    stages: int
+    strides: list[list[int]] = []
+    reasons: dict[str, str] = {}
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+
+def save_plan(plan: Plan, path: Path) -> None:
+    import io
+
+    from ruamel.yaml import YAML
+
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False  # keep the order of the fields
+    yaml.width = 120
+    yaml.dump(plain(plan.model_dump()), stream)
+    write_text(path, stream.getvalue())
+
+
+def load_plan(path: Path) -> Plan:
+    """Raises RunError when the file is missing or does not hold a plan."""
+    from pydantic import ValidationError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return Plan.model_validate(content)
+    except FileNotFoundError:
+        raise RunError(f"{path}: the plan is missing; run `medcli preprocess` again.") from None
+    except (YAMLError, ValidationError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise RunError(f"{path}: not a plan of medcli ({first}); run `medcli preprocess` again.") from None

@@ -1,0 +1,163 @@
+"""The prepared folder: a manifest, one array per case, the fingerprint and the plan.
+
+    manifest.csv      one line per case: see `Record`
+    cases/KEY.image.npy   float32 (row, column, channel) or (plane, row, column, channel), normalised
+    cases/KEY.label.npy   detection: float32 (n, 5) x0, y0, x1, y1, class in pixels of the prepared image;
+                          segmentation: uint8, spatial shape of the image, 0 = background, 255 = ignore
+    config.yaml  plan.yaml  fingerprint.json  report.html  problems.csv
+
+KEY is the hash of the case's input files and of all settings that shape its arrays, so an array with the right name has
+the right content, and a second run does only what changed. The manifest is written last; without it the folder is
+incomplete and cannot be opened.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medcli.errors import RunError
+from medcli.files import read_csv, write_csv
+from medcli.preprocessing.plan import Plan, load_plan
+
+MANIFEST = "manifest.csv"
+GROUP_PREFIX = "group:"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One prepared case.
+
+    Attributes:
+        case, patient: Names.
+        split: "train", "val" or "test".
+        fold: Number of the fold that validates on it, or None.
+        classes: Class names: those that apply (classification), or those that occur in it.
+        key: Name of its arrays.
+        shape: Spatial shape of the prepared image.
+        original_shape: Spatial shape of the image as read.
+        spacing: mm per axis of the image as read; None when unknown.
+        objects: Boxes (detection) or labelled voxels (segmentation), else 0.
+        sources: Image files, relative to `data.root`, as "path" or "path::part".
+        labels: Label files in the same form; empty when the label is in the table or the annotation file.
+        sha256: One digest over the content of all its files.
+        groups: Group columns, "" when missing.
+    """
+
+    case: str
+    patient: str
+    split: str
+    fold: int | None
+    classes: tuple[str, ...]
+    key: str
+    shape: tuple[int, ...]
+    original_shape: tuple[int, ...]
+    spacing: tuple[float, ...] | None
+    objects: int
+    sources: tuple[str, ...]
+    labels: tuple[str, ...]
+    sha256: str
+    groups: dict[str, str] = field(default_factory=dict)
+
+
+def write_manifest(folder: Path, records: Sequence[Record]) -> None:
+    """Group columns appear as `group:NAME`; tuples are joined by `|` (sizes by `x`)."""
+    names = sorted({name for record in records for name in record.groups})
+    columns = [name for name in Record.__dataclass_fields__ if name != "groups"]
+    rows = [_to_row(record) for record in records]
+    write_csv(folder / MANIFEST, rows, columns + [GROUP_PREFIX + name for name in names])
+
+
+def read_manifest(folder: Path) -> list[Record]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise RunError(f"{folder}: no finished prepared folder here ({MANIFEST} is missing); run `medcli preprocess` first.")
+    try:
+        return [_from_row(row) for row in read_csv(path)]
+    except (KeyError, ValueError, TypeError):
+        raise RunError(f"{path}: not a manifest of medcli; run `medcli preprocess` again.") from None
+
+
+def _to_row(record: Record) -> dict[str, Any]:
+    row = asdict(record)
+    groups = row.pop("groups")
+    for name in ("classes", "sources", "labels"):
+        row[name] = "|".join(row[name])
+    for name in ("shape", "original_shape"):
+        row[name] = "x".join(map(str, row[name]))
+    row["spacing"] = "" if record.spacing is None else "x".join(f"{step:.9g}" for step in record.spacing)
+    row["fold"] = "" if record.fold is None else record.fold
+    return row | {GROUP_PREFIX + name: value for name, value in groups.items()}
+
+
+def _from_row(row: dict[str, str]) -> Record:
+    def parts(text: str) -> tuple[str, ...]:
+        return tuple(text.split("|")) if text else ()
+
+    return Record(
+        case=row["case"],
+        patient=row["patient"],
+        split=row["split"],
+        fold=int(row["fold"]) if row["fold"] else None,
+        classes=parts(row["classes"]),
+        key=row["key"],
+        shape=tuple(int(n) for n in row["shape"].split("x")),
+        original_shape=tuple(int(n) for n in row["original_shape"].split("x")),
+        spacing=tuple(float(n) for n in row["spacing"].split("x")) if row["spacing"] else None,
+        objects=int(row["objects"]),
+        sources=parts(row["sources"]),
+        labels=parts(row["labels"]),
+        sha256=row["sha256"],
+        groups={name[len(GROUP_PREFIX) :]: value for name, value in row.items() if name.startswith(GROUP_PREFIX)},
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A finished prepared folder, opened for reading."""
+
+    folder: Path
+    plan: Plan
+    records: tuple[Record, ...]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Prepared":
+        """Raises RunError when the folder is missing, unfinished or empty."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise RunError(f"{folder}: no such prepared folder; run `medcli preprocess` first.")
+        records = tuple(read_manifest(folder))
+        if not records:
+            raise RunError(f"{folder}: the prepared folder holds no cases; look into problems.csv there.")
+        return cls(folder, load_plan(folder / "plan.yaml"), records)
+
+    def split(self, name: str) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.split == name)
+
+    def image(self, record: Record, *, mapped: bool = False) -> np.ndarray:
+        """float32, spatial shape + channel; `mapped` reads from disk only what is touched."""
+        return self._load(image_path(self.folder, record.key), mapped)
+
+    def label(self, record: Record, *, mapped: bool = False) -> np.ndarray:
+        """Boxes or label ids, see the module's text."""
+        return self._load(label_path(self.folder, record.key), mapped)
+
+    def fingerprint(self) -> dict[str, Any]:
+        return json.loads((self.folder / "fingerprint.json").read_text(encoding="utf-8"))
+
+    def _load(self, path: Path, mapped: bool) -> np.ndarray:
+        try:
+            return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise RunError(f"{path}: the prepared array cannot be read ({type(error).__name__}); run `medcli preprocess` again.") from None
+
+
+def image_path(folder: Path, key: str) -> Path:
+    return folder / "cases" / f"{key}.image.npy"
+
+
+def label_path(folder: Path, key: str) -> Path:
+    return folder / "cases" / f"{key}.label.npy"
