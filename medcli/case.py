@@ -43,3 +43,20 @@ class Case:
     classes: tuple[str, ...] = ()
     boxes: Boxes | None = None
     masks: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A case left out, or a fault in one that was kept.
+
+    Attributes:
+        case: Its name, or "" when the file belongs to none.
+        file: The file, relative to `data.root` where it lies below it.
+        reason: One sentence: what was expected, what was found, what to do. Never a patient's data.
+        left_out: False when the case is used all the same (a warning).
+    """
+
+    case: str
+    file: str
+    reason: str
+    left_out: bool = True

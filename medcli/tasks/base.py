@@ -1,0 +1,59 @@
+"""What a task must offer. Training, evaluation and prediction ask these questions and never ask which task it is."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from medcli.config.schema import Config
+from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.prepared import Prepared, Record
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
+class TrainingSet(Protocol):
+    """Random access to augmented training samples: sample n is a pure function of (seed, n), so training can resume."""
+
+    cases: int
+    """Number of cases; one epoch is this many samples unless the config says otherwise."""
+
+    def sample(self, number: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+        """One augmented (image, target) for sample number (int64 scalar). Runs in a graph, in parallel.
+
+        Image float32, spatial shape + channel, static shape set; target a tensor of static shape.
+        """
+
+    def batch(
+        self, images: "tf.Tensor", targets: "tf.Tensor", number: "tf.Tensor"
+    ) -> tuple["tf.Tensor", "tf.Tensor"]:
+        """What needs several samples at once (mix-up), or is cheaper so; `number` is the batch's number."""
+
+
+class Task(Protocol):
+    """Built as `SomeTask(config, plan)`."""
+
+    config: Config
+    plan: Plan
+    monitor: str
+    """The validation measure, larger is better, that chooses the best weights."""
+
+    def build_model(self) -> "keras.Model":
+        """A new network; its output may be a tensor or a list of tensors, always float32."""
+
+    def training_set(self, prepared: Prepared, records: Sequence[Record], start_progress: float = 0.0) -> TrainingSet: ...
+
+    def loss(self, targets: "tf.Tensor", outputs: Any) -> "tf.Tensor":
+        """Mean loss over the batch, float32 scalar."""
+
+    def validate(self, model: "keras.Model", prepared: Prepared, records: Sequence[Record]) -> dict[str, float]:
+        """Measures on the validation part, among them `loss` and `self.monitor`."""
+
+    def predict(self, model: "keras.Model", images: Sequence[np.ndarray]) -> list[Any]:
+        """Results on the prepared grid, one per prepared image (spatial shape + channel, float32):
+
+        classification (classes,) float32 probabilities; detection `Boxes` in pixels of the prepared image;
+        segmentation float32 probabilities, spatial shape + (1 + classes), background first.
+        """
