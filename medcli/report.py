@@ -1,0 +1,192 @@
+"""One self-contained HTML page from headings, tables, figures and pictures; it needs no network."""
+
+import base64
+import html
+import io
+import math
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from medcli.files import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LARGEST_SIDE = 900
+"""Pictures are shrunk to this many pixels, so that a report stays small enough to send."""
+LARGEST_PNG = 60_000
+"""Bytes; a picture that takes more as PNG is stored as WebP."""
+
+
+class Card(NamedTuple):
+    """One number at the head of a report.
+
+    Attributes:
+        label: What it is.
+        value: A number or a text.
+        note: Small print below it, for example its interval.
+    """
+
+    label: str
+    value: Any
+    note: str = ""
+
+
+class Report:
+    """Collects the parts of a page in order and writes them as one file.
+
+    All text is escaped. Every call returns the report, so calls can be chained.
+
+    Example:
+        >>> page = Report("Evaluation", "1 case").heading("Cases").table([{"case": "a", "dice": 0.91}]).html()
+        >>> "<td>a</td>" in page
+        True
+    """
+
+    def __init__(self, title: str, subtitle: str = "") -> None:
+        self.title = title
+        self.subtitle = subtitle
+        self._parts: list[str] = []
+        self._headings: list[str] = []
+
+    def heading(self, text: str) -> "Report":
+        """Start a section; it also appears in the contents at the top."""
+        self._headings.append(text)
+        return self._add(f'<h2 id="section-{len(self._headings)}">{html.escape(text)}</h2>')
+
+    def paragraph(self, text: str) -> "Report":
+        return self._add(f"<p>{html.escape(text)}</p>")
+
+    def cards(self, cards: Sequence[Card | tuple]) -> "Report":
+        """Large numbers in a row: the few that a reader wants first."""
+        return self._add('<div class="cards">' + "".join(_card(Card(*card)) for card in cards) + "</div>")
+
+    def table(self, rows: Sequence[Mapping[str, Any]], caption: str = "") -> "Report":
+        """Columns are the rows' keys in order of first appearance; a click on a column's head sorts by it."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        numeric = {name for name in columns if all(_is_number(row.get(name)) for row in rows)}
+        head = "".join(_cell("th", name, name in numeric) for name in columns)
+        body = "".join(
+            "<tr>" + "".join(_cell("td", row.get(name), name in numeric) for name in columns) + "</tr>"
+            for row in rows
+        )
+        text = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+        return self._add(
+            f'<div class="table"><table>{text}<thead><tr>{head}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div>"
+        )
+
+    def figure(self, figure: "Figure", caption: str = "", alt: str = "") -> "Report":
+        """A matplotlib figure, embedded as PNG; figures that follow one another stand side by side."""
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=150, bbox_inches="tight", facecolor="white")
+        shown = _figure(_data_address("png", stream.getvalue()), caption, alt or caption or "figure")
+        return self._add_to_row("figures", shown)
+
+    def pictures(self, pictures: Sequence[tuple[np.ndarray, str]], caption: str = "") -> "Report":
+        """A grid of (uint8 RGB array (row, column, 3), caption)."""
+        shown = "".join(_picture(rgb, text) for rgb, text in pictures)
+        text = f'<p class="caption">{html.escape(caption)}</p>' if caption else ""
+        return self._add(f'{text}<div class="pictures">{shown}</div>')
+
+    def warnings(self, texts: Sequence[str]) -> "Report":
+        """A box with what a reader should know; nothing when there is none."""
+        if not texts:
+            return self
+        items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
+        return self._add(f'<div class="warnings" role="note"><strong>To know</strong><ul>{items}</ul></div>')
+
+    def html(self) -> str:
+        """The whole page."""
+        contents = "".join(
+            f'<a href="#section-{number}">{html.escape(text)}</a>'
+            for number, text in enumerate(self._headings, 1)
+        )
+        return _asset("report.html").format(
+            title=html.escape(self.title),
+            subtitle=html.escape(self.subtitle),
+            style=_asset("report.css"),
+            script=_asset("report.js"),
+            contents=f'<nav aria-label="Contents">{contents}</nav>' if contents else "",
+            body="\n".join(self._parts),
+        )
+
+    def write(self, path: Path) -> None:
+        write_text(Path(path), self.html())
+
+    def _add(self, part: str) -> "Report":
+        self._parts.append(part)
+        return self
+
+    def _add_to_row(self, kind: str, item: str) -> "Report":
+        """Put the item into the row that was opened last if it is of the same kind, else open a row."""
+        opening, closing = f'<div class="{kind}">', "</div>"
+        if self._parts and self._parts[-1].startswith(opening):
+            self._parts[-1] = self._parts[-1].removesuffix(closing) + item + closing
+            return self
+        return self._add(opening + item + closing)
+
+
+def number_text(value: Any) -> str:
+    """A number as people read it: integers whole, others with three digits; a dash for nothing."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (int, np.integer)):
+        return str(value)
+    if isinstance(value, (float, np.floating)):
+        if not math.isfinite(value):
+            return "–"
+        return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+    return str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, (int, float, np.number)) and not isinstance(value, bool))
+
+
+def _cell(tag: str, value: Any, numeric: bool) -> str:
+    scope = ' scope="col"' if tag == "th" else ""
+    kind = ' class="number"' if numeric else ""
+    return f"<{tag}{scope}{kind}>{html.escape(number_text(value))}</{tag}>"
+
+
+def _card(card: Card) -> str:
+    note = f'<span class="note">{html.escape(card.note)}</span>' if card.note else ""
+    return (
+        f'<div class="card"><span class="label">{html.escape(card.label)}</span>'
+        f'<span class="value">{html.escape(number_text(card.value))}</span>{note}</div>'
+    )
+
+
+def _figure(address: str, caption: str, alt: str, kind: str = "") -> str:
+    text = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    return f'<figure{kind}><img src="{address}" alt="{html.escape(alt)}" loading="lazy">{text}</figure>'
+
+
+def _picture(rgb: np.ndarray, caption: str) -> str:
+    from PIL import Image
+
+    picture = Image.fromarray(np.ascontiguousarray(rgb, np.uint8))
+    kind = ' class="small"' if max(picture.size) <= 160 else ""
+    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    if stream.tell() <= LARGEST_PNG:
+        return _figure(_data_address("png", stream.getvalue()), caption, caption or "picture", kind)
+    stream = io.BytesIO()
+    picture.save(stream, "WEBP", quality=88)
+    return _figure(_data_address("webp", stream.getvalue()), caption, caption or "picture", kind)
+
+
+def _data_address(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _asset(name: str) -> str:
+    return resources.files("medcli").joinpath("assets", name).read_text(encoding="utf-8")
