@@ -1,0 +1,53 @@
+"""What must hold between settings, beyond the type and range of each."""
+
+from collections.abc import Iterator
+
+from medcli.config.document import Key
+from medcli.config.schema import WINDOWS, Config
+
+
+def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
+    """The key and the reason for every rule that the config breaks."""
+    yield from _names(config)
+    yield from _splits(config)
+    yield from _intensity(config)
+
+
+def _names(config: Config) -> Iterator[tuple[Key, str]]:
+    name = config.name or ""
+    if not name or name.startswith(".") or any(sign in name for sign in "/\\:\0"):
+        yield ("name",), "expected a name that can be a folder's, without / and \\"
+
+
+def _splits(config: Config) -> Iterator[tuple[Key, str]]:
+    split = config.data.split
+    if split.folds == 1:
+        yield ("data", "split", "folds"), "expected 0 (one split) or at least 2 folds, got 1"
+    if split.fold >= max(1, split.folds):
+        allowed = f"from 0 to {split.folds - 1}" if split.folds else "0, since there are no folds"
+        yield ("data", "split", "fold"), f"expected {allowed}, got {split.fold}"
+    if split.val + split.test >= 1:
+        yield ("data", "split", "val"), f"expected val + test below 1, got {split.val:g} + {split.test:g}"
+
+
+def _intensity(config: Config) -> Iterator[tuple[Key, str]]:
+    settings = config.preprocess
+    if isinstance(settings.window, str) and settings.window not in WINDOWS:
+        names = ", ".join(f"`{name}`" for name in WINDOWS)
+        yield (
+            ("preprocess", "window"),
+            f"expected [low, high] in HU or one of {names}, got `{settings.window}`",
+        )
+    if isinstance(settings.window, list) and (
+        len(settings.window) != 2 or settings.window[0] >= settings.window[1]
+    ):
+        yield ("preprocess", "window"), f"expected [low, high] with low below high, got {settings.window}"
+    low, high = settings.percentiles
+    if not 0 <= low < high <= 100:
+        yield (
+            ("preprocess", "percentiles"),
+            f"expected two percentiles from 0 to 100, rising, got {[low, high]}",
+        )
+    if settings.mean is not None and settings.std is not None and len(settings.mean) != len(settings.std):
+        counts = f"{len(settings.mean)} and {len(settings.std)}"
+        yield ("preprocess", "std"), f"expected as many values as in preprocess.mean, got {counts}"
