@@ -1,4 +1,4 @@
-"""A YAML 1.2 file as plain values, with the line of every key. Stricter than YAML: no anchors, no repeated keys."""
+"""A YAML 1.2 file as plain values, with the line of every key; anchors and repeated keys are refused."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ def read_document(path: Path) -> Document:
 
 
 def parse_value(text: str) -> Any:
-    """One YAML value from a command line: a number, text, a list [a, b] or a mapping {a: b}. Raises ConfigError."""
+    """One YAML value from a command line: number, text, list [a, b] or mapping {a: b}. Raises ConfigError."""
     problems: list[str] = []
     try:
         node = _yaml().compose(text)
@@ -102,7 +102,7 @@ def _read_text(path: Path) -> str:
 
 
 def _walk(node: Node, key: Key, lines: dict[Key, int], problems: list[str]) -> None:
-    """Note the line of every key; anchors, repeated keys and keys that are not text are problems ("LINE: KEY: ...")."""
+    """Note the line of every key; what is not allowed becomes a problem, "LINE: KEY: ..."."""
     if node.anchor:
         where = f"{node.start_mark.line + 1}: {dotted(key) or 'top level'}"
         problems.append(f"{where}: anchors and aliases (&, *) are not used in configs; write the value out")
@@ -116,9 +116,8 @@ def _walk(node: Node, key: Key, lines: dict[Key, int], problems: list[str]) -> N
             line = name_node.start_mark.line + 1
             if not isinstance(name_node, ScalarNode) or not str(name_node.tag).endswith(":str"):
                 found = shorten(name_node.value)
-                problems.append(
-                    f"{line}: {dotted(key) or 'top level'}: expected text as key, got `{found}`; put it in quotes"
-                )
+                where = dotted(key) or "top level"
+                problems.append(f"{line}: {where}: expected text as key, got `{found}`; put it in quotes")
                 continue
             here = (*key, name_node.value)
             if here in lines:

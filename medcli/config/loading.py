@@ -1,4 +1,4 @@
-"""From a YAML file to a checked `Config` and back. Every fault is reported at once, with file, line and key."""
+"""From a YAML file to a checked `Config` and back; all faults are told at once, with file, line and key."""
 
 import copy
 import difflib
@@ -27,8 +27,8 @@ WEIGHTS_WORDS = {"none", "imagenet"}
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML, apply `section.key=value` overrides, and check everything.
 
-    Paths become absolute: those of the file start from its folder, those of an override from the current directory.
-    `name`, `prepared` and `run` are filled in. Raises ConfigError that lists every problem, one a line.
+    Paths become absolute: those of the file start from its folder, those of an override from the current
+    directory. `name`, `prepared` and `run` are filled in. Raises ConfigError, which lists every problem.
     """
     path = Path(path)
     document = read_document(path)
@@ -58,8 +58,8 @@ def save_config(config: Config, path: Path) -> None:
 
 
 def to_yaml(config: Config) -> str:
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
+    yaml: Any = YAML(typ="safe", pure=True)  # its settings are untyped
+    yaml.default_flow_style = False  # one line per key
     yaml.sort_base_mapping_type_on_output = False  # the order of the schema
     yaml.allow_unicode = True
     yaml.width = 110
@@ -142,21 +142,20 @@ def _problem(fault: Any, values: Mapping[str, Any], origins: Mapping[Key, str], 
 
 
 def _known_part(location: Key, values: Any) -> Key:
-    """The leading part of pydantic's location that exists in the values; what follows names members of unions."""
+    """The leading part of pydantic's location that exists in the values; the rest names members of unions."""
     key: list[str | int] = []
     for part in location:
-        if isinstance(values, Mapping) and part in values:
-            values = values[part]
-        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
-            values = values[part]
-        else:
+        if isinstance(values, list):
+            values = dict(enumerate(values))
+        if not isinstance(values, Mapping) or part not in values:
             break
+        values = values[part]
         key.append(part)
     return tuple(key)
 
 
 def _setting_name(location: Key) -> str:
-    """The longest leading part of a location that is a setting of the schema, dotted; "" when there is none."""
+    """The longest leading part of a location that is a setting, dotted; "" when there is none."""
     names = (dotted(location[:length]) for length in range(len(location), 0, -1))
     return next((name for name in names if name in settings()), "")
 

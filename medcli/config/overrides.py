@@ -8,7 +8,7 @@ from medcli.errors import ConfigError
 
 
 def parse_override(text: str) -> tuple[Key, Any]:
-    """Split `section.key=value`; the value is YAML: 5, 1e-3, true, [64, 64], {organ: 1}, text; empty means null.
+    """Split `section.key=value`; the value is YAML (5, 1e-3, true, [64, 64], {organ: 1}); empty means null.
 
     >>> parse_override("train.epochs=5")
     (('train', 'epochs'), 5)
@@ -24,8 +24,8 @@ def parse_override(text: str) -> tuple[Key, Any]:
 
 
 def put(values: dict[str, Any], key: Key, value: Any) -> None:
-    """Set a value in nested mappings, making those that are missing. Raises ConfigError where something else stands."""
-    inner = values
+    """Set a value in nested mappings, making the missing ones; ConfigError where something else stands."""
+    inner: dict[Any, Any] = values
     for depth, name in enumerate(key[:-1], start=1):
         found = inner.get(name)
         if found is None:

@@ -1,4 +1,4 @@
-"""What the schema says about every setting, for messages, for the generated reference page and for `config schema`."""
+"""What the schema says about every setting: for messages, for the reference page and for `config schema`."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -124,10 +124,11 @@ def markdown() -> str:
         "",
         "Generated from `medcli/config/schema.py` by `make docs`; do not edit by hand.",
         "",
-        "One YAML (version 1.2) describes one job. Unknown keys are refused. Paths are relative to the folder of the",
-        "YAML; the other paths of `data` start from `data.root`. `--set section.key=value` overrides any key on the",
-        "command line, and paths given there are relative to the current directory. `auto` lets the data decide: the",
-        "decision and the numbers behind it stand in `plan.yaml` of the prepared folder.",
+        "One YAML (version 1.2) describes one job. Unknown keys are refused. Paths are relative to the",
+        "folder of the YAML; the patterns, files and folders of `data` start from `data.root`. On the command line",
+        "`--set section.key=value` overrides any key, and paths given there are relative to the current",
+        "directory. `auto` lets the data decide: the decision and the numbers behind it stand in `plan.yaml`",
+        "of the prepared folder.",
         "",
         "```bash",
         "medcli config check my.yaml                      # every fault at once, with file, line and key",
