@@ -13,23 +13,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-
-class TrainingSet(Protocol):
-    """Random access to augmented training samples: sample n is a pure function of (seed, n), so training can resume."""
-
-    cases: int
-    """Number of cases; one epoch is this many samples unless the config says otherwise."""
-
-    def sample(self, number: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
-        """One augmented (image, target) for sample number (int64 scalar). Runs in a graph, in parallel.
-
-        Image float32, spatial shape + channel, static shape set; target a tensor of static shape.
-        """
-
-    def batch(
-        self, images: "tf.Tensor", targets: "tf.Tensor", number: "tf.Tensor"
-    ) -> tuple["tf.Tensor", "tf.Tensor"]:
-        """What needs several samples at once (mix-up), or is cheaper so; `number` is the batch's number."""
+    from medcli.datasets.feed import TrainingSet
 
 
 class Task(Protocol):
@@ -43,7 +27,7 @@ class Task(Protocol):
     def build_model(self) -> "keras.Model":
         """A new network; its output may be a tensor or a list of tensors, always float32."""
 
-    def training_set(self, prepared: Prepared, records: Sequence[Record], start_progress: float = 0.0) -> TrainingSet: ...
+    def training_set(self, prepared: Prepared, records: Sequence[Record]) -> "TrainingSet": ...
 
     def loss(self, targets: "tf.Tensor", outputs: Any) -> "tf.Tensor":
         """Mean loss over the batch, float32 scalar."""

@@ -1,0 +1,1 @@
+"""From a prepared folder to batches: cases in memory or mapped from disk, random patches, augmentation."""

@@ -1,0 +1,80 @@
+"""Training samples for classification: whole pictures or volumes, augmented a batch at a time."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from medcli.config.schema import Config
+from medcli.datasets.augment import STRENGTHS, change_intensities, erase_rectangles, transforms, uniform, warp
+from medcli.datasets.store import image_store, sample_seed, shuffled
+from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.prepared import Prepared, Record
+
+
+def class_targets(records: Sequence[Record], plan: Plan) -> np.ndarray:
+    """(cases, classes) float32, one-hot or multi-hot."""
+    targets = np.zeros((len(records), plan.num_classes), np.float32)
+    for row, record in zip(targets, records, strict=True):
+        for name in record.classes:
+            row[plan.classes.index(name)] = 1
+    return targets
+
+
+def flip_axes(config: Config, plan: Plan) -> set[str]:
+    """Axes that may be mirrored. Radiographs have an upper end, so grey pictures are only mirrored left to right."""
+    if config.train.flips != "auto":
+        return set(config.train.flips)
+    if plan.task == "classification" and plan.color != "rgb":
+        return {"column"}
+    return {"plane", "row", "column"}
+
+
+class ClassificationSet:
+    """See `medcli.tasks.base.TrainingSet`."""
+
+    def __init__(self, config: Config, plan: Plan, prepared: Prepared, records: Sequence[Record]):
+        self.cases = len(records)
+        self.seed = config.seed
+        self.strength = STRENGTHS["medium" if config.train.augment == "auto" else config.train.augment]
+        self.flips = flip_axes(config, plan)
+        self._images = image_store(prepared, records, config.train.cache_gb)
+        self._targets = tf.constant(class_targets(records, plan))
+        self._shape = tuple(int(n) for n in self._images.shapes[0])
+
+    def sample(self, number):
+        index = shuffled(number, self.cases, self.seed)
+        image = tf.ensure_shape(self._images.whole(index), self._shape)
+        return image, tf.gather(self._targets, index)
+
+    def batch(self, images, targets, number):
+        images = tf.cast(images, tf.float32)
+        seed = sample_seed(number, self.seed, purpose=1)
+        if len(self._shape) == 3:
+            images = self._warp(images, seed)
+        else:
+            images = flip_volumes(images, seed, self.flips)
+        images = change_intensities(images, seed, self.strength)
+        if len(self._shape) == 3:
+            images = erase_rectangles(images, seed, self.strength)
+        return images, targets
+
+    def _warp(self, images, seed):
+        if self.strength.probability == 0 and not self.flips:
+            return images
+        count, size = images.shape[0], np.array(self._shape[:2], np.float32)
+        shift = uniform(seed, 6, (count, 2), -self.strength.shift, self.strength.shift) * size
+        transform = transforms(
+            seed, count, in_size=size, out_size=size, centre=(size - 1) / 2 + shift, strength=self.strength,
+            flip_rows="row" in self.flips, flip_columns="column" in self.flips,
+        )  # fmt: skip
+        return tf.ensure_shape(warp(images, transform, self._shape[:2], nearest=False, fill="NEAREST"), images.shape)
+
+
+def flip_volumes(images, seed, flips: set[str]):
+    """Mirror each of (count, plane, row, column, channel) along the allowed axes with probability one half."""
+    for axis, name in enumerate(("plane", "row", "column"), start=1):
+        if name in flips:
+            chosen = uniform(seed, 30 + axis, (images.shape[0], 1, 1, 1, 1)) < 0.5
+            images = tf.where(chosen, tf.reverse(images, [axis]), images)
+    return images

@@ -1,0 +1,72 @@
+"""The one place that turns `model.name` into a network."""
+
+import keras
+
+from medcli.config.schema import Config
+from medcli.errors import ConfigError
+from medcli.models.cnn import build_cnn
+from medcli.models.resnet import build_resnet18
+from medcli.models.unet import build_unet
+from medcli.preprocessing.plan import Plan
+
+BY_TASK = {"classification": "resnet18", "detection": "yolo", "segmentation": "unet"}
+
+
+def build_model(config: Config, plan: Plan) -> keras.Model:
+    """A new network for the plan; raises ConfigError when the name does not fit the task."""
+    settings = config.model
+    name = BY_TASK[plan.task] if settings.name == "auto" else settings.name
+    match plan.task, name:
+        case "classification", "cnn":
+            return build_cnn(
+                _whole(plan),
+                plan.num_classes,
+                width=_or(settings.width, 32),
+                stages=_or(settings.stages, 2),
+                activation=settings.activation,
+                dropout=settings.dropout,
+            )
+        case "classification", "resnet18":
+            return build_resnet18(
+                _whole(plan),
+                plan.num_classes,
+                width=_or(settings.width, 32),
+                stages=_or(settings.stages, 4),
+                activation=settings.activation,
+                norm=settings.norm,
+                dropout=settings.dropout,
+            )
+        case "segmentation", "unet":
+            return build_unet(
+                (*(plan.patch or ()), plan.channels),
+                plan.num_classes + 1,
+                strides=plan.strides,
+                width=_or(settings.width, 32),
+                activation=settings.activation,
+                norm=settings.norm,
+                dropout=settings.dropout,
+                deep_supervision=settings.deep_supervision,
+            )
+        case "detection", "yolo":
+            from medcli.models.yolo import build_yolo
+
+            return build_yolo(_whole(plan), plan.num_classes, size=settings.size)
+        case "classification", _:
+            from medcli.models.applications import build_application
+
+            return build_application(
+                name, _whole(plan), plan.num_classes, weights=settings.weights, dropout=settings.dropout
+            )
+    raise ConfigError(
+        f"model.name: expected a network for {plan.task} ({BY_TASK[plan.task]} or auto), got {name!r}."
+    )
+
+
+def _whole(plan: Plan) -> tuple[int, ...]:
+    if plan.size is None:
+        raise ConfigError(f"preprocess.size: {plan.task} needs one size for all images, got native; give one or auto.")
+    return (*plan.size, plan.channels)
+
+
+def _or(value, default: int) -> int:
+    return default if value == "auto" else value

@@ -1,0 +1,62 @@
+"""The U-Net for pictures and volumes (Ronneberger et al. 2015; strides per axis and deep supervision as in Isensee et al. 2021)."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from medcli.models.blocks import conv_block, convolution
+
+
+def build_unet(
+    input_shape,
+    num_outputs: int,
+    *,
+    strides: Sequence[Sequence[int]],
+    width: int = 32,
+    activation: str = "relu",
+    norm: str = "batch",
+    dropout: float = 0.0,
+    deep_supervision: bool = True,
+    max_width: int = 320,
+) -> keras.Model:
+    """An encoder of strided convolutions, a decoder of transposed ones, two convolutions at every resolution.
+
+    Args:
+        input_shape: Spatial shape (None where it may vary) and channels.
+        num_outputs: Classes with background; logits are float32 under every dtype policy.
+        strides: Stride per axis on entering each stage; the first stage's must be all ones.
+        deep_supervision: Also give logits at the lower resolutions but the two coarsest; the outputs are then a list
+            from full to coarse resolution.
+    """
+    axes = len(input_shape) - 1
+    stages = len(strides)
+    filters = [min(width * 2**stage, max_width) for stage in range(stages)]
+    style = {"norm": norm, "activation": activation}
+
+    inputs = x = keras.Input(input_shape, name="image")
+    skips = []
+    for stage in range(stages):
+        x = conv_block(x, filters[stage], stride=tuple(strides[stage]), **style, name=f"down{stage + 1}_1")
+        x = conv_block(x, filters[stage], **style, name=f"down{stage + 1}_2")
+        skips.append(x)
+    x = layers.Dropout(dropout, name="dropout")(x) if dropout else x
+
+    upsample = {2: layers.Conv2DTranspose, 3: layers.Conv3DTranspose}[axes]
+    levels = []
+    for stage in reversed(range(stages - 1)):
+        step = tuple(strides[stage + 1])
+        x = upsample(filters[stage], step, strides=step, padding="same", name=f"up{stage + 1}_conv")(x)
+        x = layers.Concatenate(name=f"up{stage + 1}_skip")([x, skips[stage]])
+        x = conv_block(x, filters[stage], **style, name=f"up{stage + 1}_1")
+        x = conv_block(x, filters[stage], **style, name=f"up{stage + 1}_2")
+        levels.insert(0, x)
+
+    kept = levels[: max(1, stages - 2)] if deep_supervision else levels[:1]
+    outputs = [logits(level, num_outputs, axes, name=f"logits{index + 1}") for index, level in enumerate(kept)]
+    return keras.Model(inputs, outputs if deep_supervision else outputs[0], name="unet")
+
+
+def logits(x, num_outputs: int, axes: int, name: str):
+    x = convolution(num_outputs, axes=axes, kernel=1, use_bias=True, name=name)(x)
+    return layers.Activation("linear", dtype="float32", name=f"{name}_float32")(x)

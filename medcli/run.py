@@ -1,0 +1,190 @@
+"""The run folder: everything that evaluating, predicting and explaining need of a training.
+
+    config.yaml        the resolved configuration
+    plan.yaml          what `auto` became, for the data and for the network
+    manifest.csv       the cases and the part each was in
+    environment.json   versions, device, precision, git commit, seed
+    model.keras        the best weights by validation, with model.keras.sha256
+    checkpoints/       full state for `--resume`
+    history.csv  curves.png  logs/
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medcli.config.loading import load_config, save_config
+from medcli.config.schema import Config
+from medcli.errors import RunError, UsageError
+from medcli.files import atomic_path, sha256, write_json, write_text
+from medcli.preprocessing.plan import Plan, load_plan, save_plan
+from medcli.preprocessing.prepared import Record, read_manifest, write_manifest
+
+if TYPE_CHECKING:
+    import keras
+
+    from medcli.tasks.base import Task
+
+MODEL = "model.keras"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run folder, opened for reading."""
+
+    folder: Path
+    config: Config
+    plan: Plan
+    records: tuple[Record, ...]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """Raises RunError when the folder is no run or was not trained yet."""
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise RunError(f"{folder}: no such run folder; run `medcli train` first, or give the folder that it named.")
+        if not (folder / "config.yaml").is_file():
+            raise RunError(f"{folder}: not a run folder (config.yaml is missing); give the folder that `medcli train` wrote.")
+        if not (folder / MODEL).is_file():
+            raise RunError(f"{folder}: the run has no weights ({MODEL} is missing); finish it with `medcli train --resume`.")
+        return cls(
+            folder,
+            load_config(folder / "config.yaml"),
+            load_plan(folder / "plan.yaml"),
+            tuple(read_manifest(folder)),
+        )
+
+    @property
+    def model_path(self) -> Path:
+        return self.folder / MODEL
+
+    @property
+    def task(self) -> "Task":
+        from medcli.tasks.choose import task_for
+
+        return task_for(self.config, self.plan)
+
+    def environment(self) -> dict[str, Any]:
+        path = self.folder / "environment.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def load_model(self) -> "keras.Model":
+        """The network built by our own code, with the weights of the checked file; in the precision of this device."""
+        from medcli.devices import choose_precision
+        from medcli.models.safety import load_weights_safely
+
+        task = self.task
+        with precision(choose_precision(self.config.train.mixed_precision)[0]):
+            model = task.build_model()
+        load_weights_safely(model, self.model_path)
+        return model
+
+
+class precision:
+    """Within it, new layers get this Keras dtype policy; the one before comes back at the end."""
+
+    def __init__(self, policy: str):
+        self.policy = policy
+
+    def __enter__(self) -> None:
+        import keras
+
+        self.before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.policy)
+
+    def __exit__(self, *_: object) -> None:
+        import keras
+
+        keras.config.set_dtype_policy(self.before)
+
+
+def create_run(
+    folder: Path, config: Config, plan: Plan, records: Sequence[Record], *, resume: bool, force: bool
+) -> None:
+    """Make the folder, or check that it may be continued or replaced.
+
+    Raises UsageError when it holds a run and neither `resume` nor `force` is given; RunError when it was started with
+    other settings than those to resume with.
+    """
+    started = (folder / "config.yaml").is_file()
+    if started and resume:
+        _check_same(load_config(folder / "config.yaml"), config, folder)
+        return
+    if folder.exists() and any(folder.iterdir()):
+        if not started:
+            raise UsageError(f"{folder}: expected an empty or a run folder, found other files; choose another with --run.")
+        if not force:
+            raise UsageError(f"{folder}: holds a run already; continue it with --resume or replace it with --force.")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_manifest(folder, records)
+    save_plan(plan, folder / "plan.yaml")
+    save_config(config, folder / "config.yaml")
+
+
+FREE_TO_CHANGE = {"prepared", "run", "name", "evaluate", "predict"}
+
+
+def _check_same(before: Config, now: Config, folder: Path) -> None:
+    old, new = before.model_dump(exclude=FREE_TO_CHANGE), now.model_dump(exclude=FREE_TO_CHANGE)
+    old["data"].pop("root"), new["data"].pop("root")
+    changed = sorted(
+        f"{section}.{key}"
+        for section in ("data", "preprocess", "model", "train")
+        for key in old[section]
+        if old[section][key] != new[section][key]
+    ) + [key for key in ("task", "seed", "deterministic") if old[key] != new[key]]
+    if changed:
+        raise RunError(
+            f"{folder}: the run was started with other settings ({', '.join(changed)}); "
+            "resume with the same, or start anew with --force."
+        )
+
+
+def save_model(model: "keras.Model", folder: Path) -> None:
+    """Write model.keras whole or not at all, and its checksum."""
+    with atomic_path(folder / MODEL) as path:
+        model.save(path)
+        digest = sha256(path)
+    write_text(folder / f"{MODEL}.sha256", f"{digest}  {MODEL}\n")
+
+
+def write_environment(folder: Path, extra: dict[str, Any]) -> None:
+    """Versions, device, git commit of the working directory where there is one, and what the caller adds."""
+    import os
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    names = ("medcli", "tensorflow", "tensorflow-cpu", "keras", "numpy", "scipy", "scikit-image", "pydicom", "nibabel")
+    write_json(
+        folder / "environment.json",
+        {
+            "versions": {"python": platform.python_version()} | {name: installed(name) for name in names if installed(name)},
+            "platform": platform.platform(terse=True),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "git_commit": git_commit(),
+        }
+        | extra,
+    )
+
+
+def git_commit() -> str | None:
+    """Commit of the working directory, or None outside a repository or without git."""
+    import subprocess
+
+    try:
+        result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return result.stdout.strip()
+
+

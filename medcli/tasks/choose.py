@@ -1,0 +1,21 @@
+"""The one place that turns a task's name into the task."""
+
+from medcli.config.schema import Config
+from medcli.preprocessing.plan import Plan
+from medcli.tasks.base import Task
+
+
+def task_for(config: Config, plan: Plan) -> Task:
+    match plan.task:
+        case "classification":
+            from medcli.tasks.classification import Classification
+
+            return Classification(config, plan)
+        case "detection":
+            from medcli.tasks.detection import Detection
+
+            return Detection(config, plan)
+        case "segmentation":
+            from medcli.tasks.segmentation import Segmentation
+
+            return Segmentation(config, plan)

@@ -1,0 +1,104 @@
+"""Classification: one class per case, or several when `plan.multi_label`."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from medcli.config.schema import Config
+from medcli.datasets.classification import ClassificationSet, class_targets, flip_axes
+from medcli.losses.classification import LOSSES
+from medcli.models.choose import build_model
+from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.prepared import Prepared, Record
+from medcli.tasks.running import Runner
+
+
+class Classification:
+    """See `medcli.tasks.base.Task`."""
+
+    monitor = "auroc"
+
+    def __init__(self, config: Config, plan: Plan):
+        self.config = config
+        self.plan = plan
+        self._runner = Runner()
+        self._weights: tf.Tensor | None = None
+
+    def build_model(self):
+        return build_model(self.config, self.plan)
+
+    def training_set(self, prepared: Prepared, records: Sequence[Record]) -> ClassificationSet:
+        weights = class_weights(class_targets(records, self.plan), self.config.train.class_weights)
+        self._weights = None if weights is None else tf.constant(weights)
+        return ClassificationSet(self.config, self.plan, prepared, records)
+
+    def loss(self, targets, outputs):
+        name = self.config.train.loss
+        loss = LOSSES["cross_entropy" if name == "auto" else name]
+        return loss(
+            targets,
+            outputs,
+            weights=self._weights,
+            multi_label=self.plan.multi_label,
+            smoothing=self.config.train.label_smoothing,
+        )
+
+    def validate(self, model, prepared: Prepared, records: Sequence[Record]) -> dict[str, float]:
+        logits = np.concatenate(list(self._logits(model, [prepared.image(record) for record in records])))
+        targets = class_targets(records, self.plan)
+        loss = LOSSES["cross_entropy"](targets, tf.constant(logits), multi_label=self.plan.multi_label)
+        probabilities = self._probabilities(logits)
+        if self.plan.multi_label:
+            accuracy = np.mean((probabilities > 0.5) == (targets > 0.5))
+        else:
+            accuracy = np.mean(probabilities.argmax(axis=1) == targets.argmax(axis=1))
+        return {"loss": float(loss), "auroc": mean_auroc(targets, probabilities), "accuracy": float(accuracy)}
+
+    def predict(self, model, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        results: list[np.ndarray] = []
+        variants = self._variants() if self.config.predict.flips else [()]
+        total = 0.0
+        for axes in variants:
+            flipped = [np.flip(image, axes) if axes else image for image in images]
+            total = total + self._probabilities(np.concatenate(list(self._logits(model, flipped))))
+        results.extend(total / len(variants))
+        return results
+
+    def _variants(self) -> list[tuple[int, ...]]:
+        """Mirrorings that training allowed, each alone, and none."""
+        names = ("plane", "row", "column")[-self.plan.dimensions :]
+        return [(), *((axis,) for axis, name in enumerate(names) if name in flip_axes(self.config, self.plan))]
+
+    def _logits(self, model, images: Sequence[np.ndarray]):
+        size = max(self.config.predict.batch_size, 32 if self.plan.dimensions == 2 else 1)
+        for start in range(0, len(images), size):
+            yield self._runner(model, np.stack(images[start : start + size]), size)
+
+    def _probabilities(self, logits: np.ndarray) -> np.ndarray:
+        return (tf.sigmoid(logits) if self.plan.multi_label else tf.nn.softmax(logits)).numpy()
+
+
+def class_weights(targets: np.ndarray, setting) -> np.ndarray | None:
+    """(classes,) weights or None.
+
+    balanced: inverse frequency, scaled so that the mean weight over the cases is one. auto: balanced when the rarest
+    class has less than a third of its even share, else none.
+    """
+    counts = targets.sum(axis=0)
+    if not isinstance(setting, str):
+        return np.asarray(setting, np.float32)
+    if setting == "none" or (setting == "auto" and counts.min() >= counts.sum() / len(counts) / 3):
+        return None
+    weights = 1 / np.maximum(counts, 1)
+    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+
+
+def mean_auroc(targets: np.ndarray, probabilities: np.ndarray) -> float:
+    """Area under the ROC curve, one class against the rest, mean over the classes that have both kinds of cases; else 0.5."""
+    from medcli.metrics.classification import auroc
+
+    classes = [index for index in range(targets.shape[1]) if 0 < targets[:, index].sum() < len(targets)]
+    if not classes:
+        return 0.5
+    return float(np.mean([auroc(targets[:, index] > 0.5, probabilities[:, index]) for index in classes]))

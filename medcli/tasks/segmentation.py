@@ -1,0 +1,99 @@
+"""Segmentation: a class for every pixel or voxel, learnt on patches, predicted by a sliding window."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from medcli.config.schema import Config
+from medcli.datasets.segmentation import SegmentationSet
+from medcli.losses.segmentation import IGNORE, LOSSES, deep_supervision
+from medcli.models.choose import build_model
+from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.prepared import Prepared, Record
+from medcli.sliding import sliding_window
+from medcli.tasks.running import Runner
+
+
+class Segmentation:
+    """See `medcli.tasks.base.Task`."""
+
+    monitor = "dice"
+
+    def __init__(self, config: Config, plan: Plan):
+        self.config = config
+        self.plan = plan
+        self._runner = Runner()
+
+    def build_model(self):
+        return build_model(self.config, self.plan)
+
+    def training_set(self, prepared: Prepared, records: Sequence[Record]) -> SegmentationSet:
+        return SegmentationSet(self.config, self.plan, prepared, records)
+
+    def loss(self, targets, outputs):
+        name = self.config.train.loss
+        loss = LOSSES["dice_cross_entropy" if name == "auto" else name]
+        if isinstance(outputs, (list, tuple)):
+            return deep_supervision(loss, targets, outputs)
+        return loss(targets, outputs)
+
+    def validate(self, model, prepared: Prepared, records: Sequence[Record]) -> dict[str, float]:
+        """Dice per class, mean over the cases that have the class in truth or prediction; then mean over classes.
+
+        Whole cases on the prepared grid, windows with little overlap: a quick look, not the evaluation.
+        """
+        scores: list[list[float]] = [[] for _ in self.plan.classes]
+        losses = []
+        for record in records:
+            probabilities = self._whole(model, prepared.image(record), overlap=0.125, flips=False)
+            labels = prepared.label(record)
+            losses.append(voxel_loss(labels, probabilities))
+            predicted = np.where(labels == IGNORE, 0, probabilities.argmax(axis=-1))
+            for index, score in enumerate(class_dice(labels, predicted, len(self.plan.classes))):
+                if score is not None:
+                    scores[index].append(score)
+        per_class = {
+            name: float(np.mean(values)) if values else 0.0
+            for name, values in zip(self.plan.classes, scores, strict=True)
+        }
+        measures = {"loss": float(np.mean(losses)), "dice": float(np.mean(list(per_class.values())))}
+        if len(per_class) > 1:
+            measures |= {f"dice_{name}": value for name, value in per_class.items()}
+        return measures
+
+    def predict(self, model, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        settings = self.config.predict
+        return [self._whole(model, image, overlap=settings.overlap, flips=settings.flips) for image in images]
+
+    def _whole(self, model, image: np.ndarray, *, overlap: float, flips: bool) -> np.ndarray:
+        return sliding_window(
+            lambda batch: softmax(self._runner(model, batch, self.config.predict.batch_size)),
+            image,
+            patch=self.plan.patch,
+            num_outputs=self.plan.num_classes + 1,
+            overlap=overlap,
+            batch_size=self.config.predict.batch_size,
+            flips=flips,
+        )
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    return tf.nn.softmax(logits).numpy()
+
+
+def voxel_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean cross-entropy of the known voxels, from probabilities."""
+    known = labels != IGNORE
+    chosen = np.take_along_axis(probabilities, np.where(known, labels, 0)[..., None].astype(np.int64), axis=-1)[..., 0]
+    return float(-np.log(np.clip(chosen[known], 1e-7, 1)).mean()) if known.any() else 0.0
+
+
+def class_dice(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> list[float | None]:
+    """Dice of labels 1..num_classes; None where a label is in neither."""
+    scores: list[float | None] = []
+    for label in range(1, num_classes + 1):
+        a, b = truth == label, predicted == label
+        total = int(a.sum()) + int(b.sum())
+        scores.append(2 * int((a & b).sum()) / total if total else None)
+    return scores
