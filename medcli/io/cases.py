@@ -1,0 +1,110 @@
+"""Finding the cases of a data set: images with their labels, patients and splits, before anything is decoded."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from medcli.case import Case, Problem
+from medcli.config.schema import Config, Data
+from medcli.errors import DataError
+from medcli.io.found import Found, listing
+from medcli.io.join import add_patients, check_splits, join_table, keep_named, read_lists
+from medcli.io.layouts import masks, npz, table, voc
+from medcli.io.recognise import recognise
+
+LAYOUTS: Mapping[str, Callable[[Data, str], Found]] = {
+    "table": table.find,
+    "npz": npz.find,
+    "voc": voc.find,
+    "masks": masks.find,
+}
+"""`data.format` to what finds its cases, called with the data section and the task."""
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What was found.
+
+    Attributes:
+        cases: At least one, in the order of the data; names are unique.
+        classes: Class names in order; None when only the masks can tell (segmentation without `data.classes`).
+        problems: Cases left out and warnings about those kept.
+        format: The layout, one of `LAYOUTS`.
+        label_ids: Segmentation: for each class the ids in the label files; empty: every value above zero is the one
+            class; None when only the masks can tell.
+        multi_label: Classification: several classes, or none, may apply to one case.
+    """
+
+    cases: list[Case]
+    classes: list[str] | None
+    problems: list[Problem]
+    format: str
+    label_ids: dict[str, list[int]] | None = None
+    multi_label: bool = False
+
+
+def discover(config: Config) -> Discovery:
+    """Find the cases of `config.data`.
+
+    No image is decoded. A fault in one case becomes a `Problem`; raised are only faults that leave nothing to work with:
+    DataError (no data folder, no cases, one class only, a patient in two given splits), ConfigError (a setting that does
+    not fit the data), FormatError (the one file that holds everything is broken).
+    """
+    data = config.data
+    if not data.root.exists():
+        raise DataError(
+            f"{data.root}: the data folder does not exist; correct data.root (--set data.root=...)."
+        )
+    layout = recognise(data, config.task) if data.format == "auto" else data.format
+    found = LAYOUTS[layout](data, config.task)
+    keep_named(found, data)
+    _drop_duplicates(found)
+    if data.lists:
+        read_lists(found, data)
+    if data.table and layout != "table":
+        join_table(found, data)
+    add_patients(found, data)
+    _check(found, config, layout)
+    return Discovery(found.cases, found.classes, found.problems, layout, found.label_ids, found.multi_label)
+
+
+def _drop_duplicates(found: Found) -> None:
+    """Of cases with one name the first stays."""
+    kept: dict[str, Case] = {}
+    for case in found.cases:
+        if case.name in kept:
+            found.leave_out(
+                case.name, case.images[0].path.name, "there is another case of this name; the first is used."
+            )
+        else:
+            kept[case.name] = case
+    found.cases = list(kept.values())
+
+
+def _check(found: Found, config: Config, layout: str) -> None:
+    if not found.cases:
+        reasons = listing(dict.fromkeys(problem.reason for problem in found.problems if problem.left_out), 3)
+        looked = (
+            f"{len(found.problems)} were left out: {reasons}"
+            if reasons
+            else "nothing fits data.images, data.labels and data.include"
+        )
+        raise DataError(f"{config.data.root}: no usable cases in the layout '{layout}'; {looked}")
+    check_splits(found.cases)
+    if config.task == "classification":
+        _check_classes(found)
+    if config.task == "detection" and not found.classes:
+        raise DataError(f"{config.data.root}: no image has a box; expected at least one class to learn.")
+
+
+def _check_classes(found: Found) -> None:
+    """At least two classes, or two different sets of them, must occur."""
+    kinds = {case.classes for case in found.cases}
+    if len(kinds) < 2:
+        only = listing(kinds.pop()) or "none"
+        raise DataError(
+            f"all {len(found.cases)} cases have the same class ({only}); classification needs at least two."
+        )
+    occurring = {name for kind in kinds for name in kind}
+    for name in found.classes or []:
+        if name not in occurring:
+            found.warn("", "", f"no case has the class '{name}'.")

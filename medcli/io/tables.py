@@ -1,0 +1,113 @@
+"""CSV and TSV tables that say which case is whose: columns found by name, rows read once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medcli.config.schema import Data
+from medcli.errors import ConfigError, DataError, FormatError
+from medcli.files import read_csv
+from medcli.io.found import known_split, listing
+
+IMAGE_COLUMNS = ("image", "file", "path", "filename", "image_path", "image_id")
+LABEL_COLUMNS = ("label", "class", "diagnosis", "target", "category")
+PATIENT_COLUMNS = ("patient", "patient_id", "PatientID", "subject", "subject_id")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its columns settled.
+
+    Attributes:
+        path: The file.
+        rows: One mapping from column to text per line.
+        case, patient, split, mask: Column names, None where there is none.
+        images: Columns with image paths, one per channel; empty when there is none.
+        labels: Label columns; empty when there is none.
+        groups: Columns to report by.
+    """
+
+    path: Path
+    rows: list[dict[str, str]]
+    case: str | None
+    images: tuple[str, ...]
+    labels: tuple[str, ...]
+    mask: str | None
+    patient: str | None
+    split: str | None
+    groups: tuple[str, ...]
+
+    def cell(self, row: dict[str, str], column: str | None) -> str:
+        """The text without surrounding blanks; "" when the column or the cell is missing."""
+        return (row.get(column) or "").strip() if column else ""
+
+    def split_of(self, row: dict[str, str]) -> str | None:
+        """train, val or test; None for an empty cell. Raises DataError for any other text."""
+        text = self.cell(row, self.split)
+        if not text:
+            return None
+        split = known_split(text)
+        if split is None:
+            raise DataError(
+                f"{self.path}: the column {self.split} is expected to hold train, val or test, found '{text}'."
+            )
+        return split
+
+    def groups_of(self, row: dict[str, str]) -> dict[str, str]:
+        return {name: self.cell(row, name) for name in self.groups}
+
+
+def open_table(data: Data, name: str) -> Table:
+    """Read the table and settle its columns.
+
+    Raises DataError when the file is missing or empty, FormatError when it is no text table, ConfigError when a column
+    that the config names is not there; the message lists those that are.
+    """
+    path = data.root / name
+    if not path.is_file():
+        raise DataError(f"{path}: no such table; check data.table and data.root.")
+    try:
+        rows = read_csv(path)
+    except (UnicodeDecodeError, ValueError, OSError) as error:
+        raise FormatError(f"{path}: not a CSV or TSV table in UTF-8 ({type(error).__name__}).") from None
+    except Exception as error:  # csv.Error
+        raise FormatError(f"{path}: not a CSV or TSV table ({error}).") from None
+    if not rows:
+        raise DataError(f"{path}: the table has no rows; expected a header and one line per case.")
+    present = [column for column in rows[0] if column]
+    columns = data.columns
+    return Table(
+        path=path,
+        rows=rows,
+        case=_named(columns.case, "case", present, path),
+        images=_several(columns.image, "image", IMAGE_COLUMNS, present, path),
+        labels=_several(columns.label, "label", LABEL_COLUMNS, present, path),
+        mask=_named(columns.mask, "mask", present, path),
+        patient=_named(columns.patient, "patient", present, path) or _first(PATIENT_COLUMNS, present),
+        split=_named(columns.split, "split", present, path),
+        groups=tuple(_named(group, "groups", present, path) or "" for group in columns.groups),
+    )
+
+
+def _named(column: str | None, key: str, present: Sequence[str], path: Path) -> str | None:
+    if column is not None and column not in present:
+        raise ConfigError(
+            f"data.columns.{key}: {path.name} has no column '{column}'; it has {listing(present, 40)}."
+        )
+    return column
+
+
+def _several(
+    setting: str | list[str], key: str, usual: Sequence[str], present: Sequence[str], path: Path
+) -> tuple[str, ...]:
+    if setting == "auto":
+        first = _first(usual, present)
+        return (first,) if first else ()
+    names = [setting] if isinstance(setting, str) else setting
+    return tuple(_named(name, key, present, path) or "" for name in names)
+
+
+def _first(usual: Sequence[str], present: Sequence[str]) -> str | None:
+    """The first usual name that is present, in any case of letters."""
+    lower = {column.lower(): column for column in reversed(present)}
+    return next((lower[name.lower()] for name in usual if name.lower() in lower), None)
