@@ -1,0 +1,264 @@
+"""What a person names on the command line, as cases: files, folders, globs, tables, DICOM series, `.npz`."""
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from medcli.case import Case, Source
+from medcli.errors import DataError
+from medcli.files import read_csv
+from medcli.io.patterns import Pattern
+from medcli.io.readers import FORMATS, SUFFIXES, format_by_content, stem_of
+
+_IMAGE_COLUMNS = ("image", "file", "path", "filename", "image_path", "image_id")
+_CASE_COLUMNS = ("case", "name")
+_TABLES = (".csv", ".tsv", ".tab")
+_DICOM = FORMATS[-1]
+
+
+def find_inputs(inputs: Sequence[str | Path], pattern: str | Mapping[str, str] | None = None) -> list[Case]:
+    """Cases without labels, in natural order within a folder or glob and in the order of the rows of a table.
+
+    Args:
+        inputs: Files, folders (searched to the bottom), globs, CSV or TSV files (a column image, file, path, ...;
+            optionally case), folders that hold DICOM series, `.npz` files.
+        pattern: How the training data named its images, such as `nifti/{case}/PET_image.nii.gz`, or a mapping from
+            channel to pattern. In a folder where it fits the ends of paths, only these are taken.
+
+    Raises:
+        DataError: When an input does not exist, or nothing readable is found.
+    """
+    patterns = _patterns(pattern)
+    cases: list[Case] = []
+    loose: list[Path] = []
+    for item in inputs:
+        for path in _expand(item):
+            if path.is_dir():
+                cases += _flush(loose, patterns) + _in_folder(path, patterns)
+            elif path.suffix.lower() in _TABLES:
+                cases += _flush(loose, patterns) + _in_table(path, list(patterns))
+            elif path.suffix.lower() == ".npz":
+                cases += _flush(loose, patterns) + _in_npz(path)
+            else:
+                loose.append(path)
+    cases += _flush(loose, patterns)
+    if not cases:
+        raise DataError(
+            f"No images were found in {', '.join(map(str, inputs)) or 'an empty list of inputs'}."
+        )
+    return unique_names(cases)
+
+
+def natural(text: object) -> list[tuple[int, int, str]]:
+    """Sort key under which case 2 comes before case 10."""
+    pieces = re.split(r"(\d+)", str(text))
+    return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece.lower()) for piece in pieces if piece]
+
+
+def safe_name(text: str) -> str:
+    """The text with everything that a file name should not hold turned to `_`."""
+    return re.sub(r"[^\w.\-+=]+", "_", text).strip("._") or "case"
+
+
+def unique_names(cases: Iterable[Case]) -> list[Case]:
+    """Rename cases that share a name: by their parent folders where these differ, else by counting."""
+    cases = list(cases)
+    for depth in range(1, 6):
+        taken = Counter(case.name for case in cases)
+        if max(taken.values(), default=0) < 2:
+            return cases
+        cases = [
+            replace(case, name=_with_parent(case, depth)) if taken[case.name] > 1 else case for case in cases
+        ]
+    seen: set[str] = set()
+    result = []
+    for case in cases:
+        name, count = case.name, 1
+        while name in seen:
+            count += 1
+            name = f"{case.name}_{count}"
+        seen.add(name)
+        result.append(replace(case, name=name))
+    return result
+
+
+def _with_parent(case: Case, depth: int) -> str:
+    parents = case.images[0].path.resolve().parents
+    return f"{safe_name(parents[depth - 1].name)}_{case.name}" if depth <= len(parents) - 1 else case.name
+
+
+def _patterns(pattern: str | Mapping[str, str] | None) -> dict[str, Pattern]:
+    named = {"image": pattern} if isinstance(pattern, str) else dict(pattern or {})
+    return {channel: Pattern(text) for channel, text in named.items() if "{case}" in text}
+
+
+def _expand(item: str | Path) -> list[Path]:
+    path = Path(item)
+    if path.exists():
+        return [path]
+    if any(mark in str(item) for mark in "*?["):
+        found = sorted((Path(name) for name in glob.glob(str(item), recursive=True)), key=natural)
+        if found:
+            return found
+        raise DataError(f"{item}: no file matches.")
+    raise DataError(f"{item}: there is no such file or folder.")
+
+
+def _flush(loose: list[Path], patterns: Mapping[str, Pattern]) -> list[Case]:
+    """Cases of the files named one by one; files of several channels are joined by the patterns."""
+    paths, loose[:] = list(loose), []
+    if len(patterns) > 1 and paths:
+        cases = _matching(paths, patterns)
+        if not cases:
+            raise DataError(
+                f"{paths[0]}: the model needs the channels {', '.join(patterns)} of every case; name the folder, or "
+                "files whose paths end as the patterns in data.images do."
+            )
+        return cases
+    only = next(iter(patterns.values()), None)
+    return [
+        Case(name=safe_name((only and only.case_of(path)) or stem_of(path)), images=(Source(path),))
+        for path in paths
+    ]
+
+
+def _in_folder(folder: Path, patterns: Mapping[str, Pattern]) -> list[Case]:
+    paths = [path for path in folder.rglob("*") if not _hidden(path, folder)]
+    paths.sort(key=natural)
+    if patterns:
+        matching = _matching([folder, *paths], patterns)
+        if matching:
+            return matching
+    files = [path for path in paths if path.is_file()]
+    by_folder: dict[Path, list[Path]] = {}
+    for path in files:
+        by_folder.setdefault(path.parent, []).append(path)
+    cases: list[Case] = []
+    for parent in sorted(by_folder, key=natural):
+        dicom = [path for path in by_folder[parent] if _may_be_dicom(path)]
+        others = [path for path in by_folder[parent] if path not in set(dicom)]
+        for path in others:
+            if path.suffix.lower() == ".npz":
+                cases += _in_npz(path)
+            elif path.name.lower().endswith(SUFFIXES):
+                cases.append(Case(name=safe_name(stem_of(path)), images=(Source(path),)))
+        if dicom:
+            cases += _in_dicom_folder(parent, dicom)
+    return cases
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _may_be_dicom(path: Path) -> bool:
+    """By its suffix, or by its content when the name does not tell ("IM0001", "1.2.840.113619.2.5", "scan.gz")."""
+    name = path.name.lower()
+    if name.endswith(_DICOM.suffixes):
+        return True
+    if name.endswith(SUFFIXES) or name == "dicomdir":
+        return False
+    if path.suffix.lower() in (
+        ".txt",
+        ".json",
+        ".csv",
+        ".tsv",
+        ".xml",
+        ".yaml",
+        ".yml",
+        ".md",
+        ".pdf",
+        ".html",
+    ):
+        return False
+    return format_by_content(path) is _DICOM
+
+
+def _in_dicom_folder(folder: Path, files: Sequence[Path]) -> list[Case]:
+    """One case per series; a file that stands alone is named by itself, a series by its folder."""
+    from medcli.io.dicom.series import list_series
+
+    series = list_series(files)
+    cases = []
+    for number, found in enumerate(series, start=1):
+        if len(found.files) == 1 or not found.stackable:
+            cases += [Case(name=safe_name(stem_of(path)), images=(Source(path),)) for path in found.files]
+        elif len(series) == 1:
+            cases.append(Case(name=safe_name(folder.resolve().name), images=(Source(folder),)))
+        else:
+            name = f"{safe_name(folder.resolve().name)}_series{number}"
+            cases.append(Case(name=name, images=(Source(folder, found.uid),)))
+    return cases
+
+
+def _matching(paths: Sequence[Path], patterns: Mapping[str, Pattern]) -> list[Case]:
+    """Cases that the patterns find; a channel that is missing is kept as the path where it should be."""
+    found = {channel: pattern.find(paths) for channel, pattern in patterns.items()}
+    names = sorted({key for channel in found.values() for key in channel}, key=natural)
+    cases = []
+    for key in names:
+        present = next((channel, found[channel][key]) for channel in patterns if key in found[channel])
+        sources = tuple(
+            Source(found[channel].get(key) or pattern.expected(patterns[present[0]], present[1]))
+            for channel, pattern in patterns.items()
+        )
+        cases.append(Case(name=safe_name(key[-1]), images=sources))
+    return cases
+
+
+def _in_table(path: Path, channels: Sequence[str]) -> list[Case]:
+    rows = read_csv(path)
+    if not rows:
+        raise DataError(f"{path}: a header line and one line per image were expected, no line was found.")
+    columns = {str(column).strip().lower(): column for column in rows[0] if column is not None}
+    wanted = [channel.lower() for channel in channels] if len(channels) > 1 else []
+    if not wanted or not set(wanted) <= set(columns):
+        wanted = [name for name in _IMAGE_COLUMNS if name in columns][:1]
+    if not wanted:
+        raise DataError(
+            f"{path}: a column {', '.join(_IMAGE_COLUMNS)} was expected, {', '.join(columns)} were found."
+        )
+    case_column = next((columns[name] for name in _CASE_COLUMNS if name in columns), None)
+    cases = []
+    for row in rows:
+        texts = [(row[columns[name]] or "").strip() for name in wanted]
+        if not all(texts):
+            continue
+        images = tuple(Source(_resolve(text, path.parent)) for text in texts)
+        name = (row[case_column] or "").strip() if case_column else ""
+        cases.append(Case(name=safe_name(name or stem_of(images[0].path)), images=images))
+    return cases
+
+
+def _resolve(text: str, folder: Path) -> Path:
+    """A path in a table: relative to the table's folder, else to the working directory; a suffix may be missing."""
+    for base in (folder / text, Path(text)):
+        if base.exists():
+            return base
+    for suffix in SUFFIXES:
+        if (folder / f"{text}{suffix}").exists():
+            return folder / f"{text}{suffix}"
+    return folder / text
+
+
+def _in_npz(path: Path) -> list[Case]:
+    """One case per image of the arrays called `images` or `..._images`; else the file is one image."""
+    from medcli.io.numpy_file import array_shapes
+
+    shapes = array_shapes(path)
+    stacked = {
+        name: shape[0] for name, shape in shapes.items() if re.fullmatch(r"(.*_)?images", name) and shape
+    }
+    if not stacked:
+        return [Case(name=safe_name(stem_of(path)), images=(Source(path),))]
+    return [npz_case(path, name, index) for name, count in stacked.items() for index in range(count)]
+
+
+def npz_case(path: Path, array: str, index: int) -> Case:
+    """The case of one image in an `.npz`: `test_00012` for `test_images[12]`, `00012` for `images[12]`."""
+    prefix = array.removesuffix("images").rstrip("_")
+    name = f"{prefix}_{index:05d}" if prefix else f"{index:05d}"
+    return Case(name=name, images=(Source(path, f"{array}[{index}]"),))

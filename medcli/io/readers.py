@@ -1,0 +1,199 @@
+"""The one way to read an image: an ordered table of formats, chosen by the file's name, else by its first bytes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from medcli.case import Source
+from medcli.errors import FormatError, MedcliError
+from medcli.image import Image
+
+# The modules of the formats are imported when a file of that format is read, since their libraries load slowly.
+
+
+def _nifti(source: Source) -> Image:
+    from medcli.io.nifti import read_nifti
+
+    return read_nifti(source)
+
+
+def _picture(source: Source) -> Image:
+    from medcli.io.picture import read_picture
+
+    return read_picture(source)
+
+
+def _numpy(source: Source) -> Image:
+    from medcli.io.numpy_file import read_numpy
+
+    return read_numpy(source)
+
+
+def _itk(source: Source) -> Image:
+    from medcli.io.itk import read_itk
+
+    return read_itk(source)
+
+
+def _dicom(source: Source) -> Image:
+    from medcli.io.dicom import read_dicom
+
+    return read_dicom(source)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of the table: its name, the suffixes it goes by, how its first 512 bytes look, and its reader."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    looks_so: Callable[[bytes], bool]
+    read: Callable[[Source], Image]
+
+
+_PICTURE_MAGIC = (
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"II*\0",
+    b"MM\0*",
+    b"II+\0",
+    b"MM\0+",
+    b"BM",
+    b"GIF8",
+    b"RIFF",
+)
+
+FORMATS = (
+    Format(
+        "NIfTI",
+        (".nii", ".nii.gz"),
+        lambda head: head[344:347] == b"n+1" or head[4:7] == b"n+2",
+        _nifti,
+    ),
+    Format(
+        "picture",
+        (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm"),
+        lambda head: head.startswith(_PICTURE_MAGIC),
+        _picture,
+    ),
+    Format("NumPy", (".npy", ".npz"), lambda head: head.startswith((b"\x93NUMPY", b"PK\x03\x04")), _numpy),
+    Format("NRRD", (".nrrd", ".nhdr"), lambda head: head.startswith(b"NRRD"), _itk),
+    Format("MetaImage", (".mha", ".mhd"), lambda head: head.startswith((b"ObjectType", b"NDims")), _itk),
+    Format(
+        "DICOM",
+        (".dcm", ".dicom", ".ima", ".dcm.gz", ".ima.gz"),
+        lambda head: head[128:132] == b"DICM" or head[:2] in (b"\x08\0", b"\x02\0"),
+        _dicom,
+    ),
+)
+"""Suffixes decide first. The order matters for what is told by content: DICOM without its preamble comes last."""
+
+SUFFIXES = tuple(sorted((suffix for row in FORMATS for suffix in row.suffixes), key=len, reverse=True))
+
+
+def read_image(source: Source | Path | str) -> Image:
+    """Read one image or volume.
+
+    Args:
+        source: A file, a folder that holds a DICOM series, or a part of either (see `Source`).
+
+    Raises:
+        FormatError: When it cannot be read as what it claims to be; the message is one sentence.
+    """
+    source = source if isinstance(source, Source) else Source(Path(source))
+    try:
+        return format_of(source.path).read(source)
+    except MedcliError:
+        raise
+    except MemoryError as error:
+        raise FormatError(f"{source.path}: the image does not fit into memory.") from error
+    except OSError as error:
+        raise FormatError(
+            f"{source.path}: cannot be opened ({error.strerror or type(error).__name__})."
+        ) from error
+    except (
+        Exception
+    ) as error:  # a library's fault on a damaged file; its text may quote the header, so it is not shown
+        raise FormatError(
+            f"{source.path}: cannot be read ({type(error).__name__} while decoding); it is damaged or of a kind that "
+            "is not supported, export it again."
+        ) from error
+
+
+def format_of(path: Path) -> Format:
+    """The row of the table for this file; FormatError when there is none, or when name and content disagree."""
+    if path.is_dir():
+        return FORMATS[-1]
+    if not path.exists():
+        raise FormatError(f"{path}: there is no such file.")
+    by_content = format_by_content(path)
+    by_name = next((row for row in FORMATS if path.name.lower().endswith(row.suffixes)), None)
+    if by_name and by_content and by_name is not by_content:
+        raise FormatError(
+            f"{path}: a {by_name.name} file was expected by its name, its content looks like {by_content.name}; "
+            "give the file its right suffix."
+        )
+    found = by_name or by_content
+    if found is None:
+        kinds = ", ".join(row.name for row in FORMATS)
+        raise FormatError(f"{path}: one of {kinds} was expected, the content is none of them.")
+    return found
+
+
+def format_by_content(path: Path) -> Format | None:
+    """The row whose first bytes these are; inside gzip too. None for empty and unknown files."""
+    with open(path, "rb") as stream:
+        head = stream.read(512)
+    if head.startswith(b"\x1f\x8b"):
+        from medcli.io.limits import gunzip
+
+        head = gunzip(path, 512)
+    return next((row for row in FORMATS if row.looks_so(head)), None)
+
+
+def stem_of(path: Path) -> str:
+    """The name without its format's suffix: `a.nii.gz` gives `a`; names such as `1.2.840` lose nothing."""
+    name = path.name
+    for suffix in (*SUFFIXES, ".gz"):
+        if name.lower().endswith(suffix) and len(name) > len(suffix):
+            return name[: -len(suffix)]
+    return name
+
+
+def read_channels(sources: Sequence[Source]) -> Image:
+    """Read the files of one case and join them along the channel axis, on the grid of the first.
+
+    Raises:
+        FormatError: When a file cannot be read, or its shape or place differs from the first one's.
+    """
+    images = [read_image(source) for source in sources]
+    first = images[0]
+    if len(images) == 1:
+        return first
+    for source, image in zip(sources[1:], images[1:], strict=True):
+        check_same_grid(source.path, image.shape, image.affine, first)
+    array = np.concatenate([image.array for image in images], axis=-1)
+    notes = tuple(note for image in images for note in image.notes)
+    paths = tuple(path for image in images for path in image.sources)
+    return replace(first, array=array, sources=paths, notes=notes)
+
+
+def check_same_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray | None, like: Image) -> None:
+    """FormatError unless shape and affine are those of `like`, to a hundredth of a voxel or of a mm."""
+    other = like.sources[0] if like.sources else "the image"
+    if tuple(shape) != like.shape:
+        raise FormatError(
+            f"{path}: the shape {like.shape} of {other} was expected, {tuple(shape)} was found."
+        )
+    if affine is None or like.affine is None:
+        return
+    corners = np.array(np.meshgrid(*((0, length - 1) for length in shape), [1])).reshape(len(shape) + 1, -1)
+    apart = float(np.abs((affine - like.affine) @ corners).max())
+    tolerance = 1e-2 * max(1.0, min(like.spacing or (1.0,)))
+    if apart > tolerance:
+        raise FormatError(
+            f"{path}: the place in space of {other} was expected, the corners lie up to {apart:.3g} mm apart; "
+            "resample it onto that image's grid."
+        )
