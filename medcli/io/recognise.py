@@ -4,7 +4,7 @@ from pathlib import Path
 
 from medcli.config.schema import Data
 from medcli.errors import ConfigError
-from medcli.io.patterns import has_case
+from medcli.io.case_paths import has_case
 
 
 def recognise(data: Data, task: str) -> str:

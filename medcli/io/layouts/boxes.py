@@ -8,9 +8,9 @@ from medcli.case import Case, Source
 from medcli.config.schema import Data
 from medcli.errors import DataError, FormatError
 from medcli.io.annotations.shapes import Annotation, image_size, to_boxes
+from medcli.io.case_paths import find_cases, has_case
 from medcli.io.found import Found, as_text, existing, shown
 from medcli.io.names import is_image, natural_key, unique_names
-from medcli.io.patterns import find_cases, has_case
 
 IMAGE_FOLDERS = ("JPEGImages", "images", "imgs", "img")
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from medcli.case import Case, Source
 from medcli.config.schema import Data
 from medcli.errors import ConfigError, DataError
+from medcli.io.case_paths import check_pattern, find_cases
 from medcli.io.found import Found, class_order, listing, shown
 from medcli.io.names import natural_key
-from medcli.io.patterns import check_pattern, find_cases
 
 FOREGROUND = "foreground"
 """Name of the only class of binary and instance masks when none is declared."""

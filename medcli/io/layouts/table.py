@@ -6,10 +6,10 @@ from pathlib import Path
 from medcli.case import Case, Source
 from medcli.config.schema import Data
 from medcli.errors import ConfigError
+from medcli.io.case_paths import fill, has_case
 from medcli.io.found import Found, class_order, listing, shown
 from medcli.io.layouts.masks import segmentation_classes
 from medcli.io.names import IMAGE_SUFFIXES, safe_name, stem, suffix, unique_names
-from medcli.io.patterns import fill, has_case
 from medcli.io.tables import IMAGE_COLUMNS, LABEL_COLUMNS, Table, open_table
 
 TRUE, FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}

@@ -6,10 +6,10 @@ from medcli.config.schema import Data
 from medcli.errors import DataError, FormatError
 from medcli.io.annotations.shapes import Annotation
 from medcli.io.annotations.voc import read_voc
+from medcli.io.case_paths import find_cases, has_case
 from medcli.io.found import Found, as_text, existing, shown
 from medcli.io.layouts.boxes import add_case, annotation_classes, image_files
 from medcli.io.names import stem
-from medcli.io.patterns import find_cases, has_case
 
 ANNOTATION_FOLDERS = ("Annotations", "annotations", "labels", "xml")
 
