@@ -1,0 +1,276 @@
+"""Model files are programs: nothing of a `.keras` file reaches Keras before it was checked here.
+
+Checked in this order: the kind of file, its checksum, the members of the archive (names, sizes, compression),
+the network's description (see `safe_config`), and the weights' HDF5 file (links, sizes). What remains are
+faults in the HDF5 library itself, so files from strangers still belong in a sandbox.
+"""
+
+import math
+import re
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medcli.errors import RunError
+from medcli.files import sha256, write_text
+from medcli.models.safe_config import check_config
+
+if TYPE_CHECKING:
+    import h5py
+    import keras
+
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+MEGABYTE = 2**20
+MAX_MEMBER_BYTES = {CONFIG: 16 * MEGABYTE, METADATA: MEGABYTE, WEIGHTS: 4096 * MEGABYTE}
+MAX_RATIO = 100
+"""How many times larger than stored a member or an array may become."""
+MAX_PARAMETERS = 500_000_000
+MAX_OBJECTS = 100_000
+"""Groups and arrays in the weights' file."""
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """What passed the checks: the network's description, and its weights as a temporary HDF5 file.
+
+    Attributes:
+        config: Content of config.json without the training state.
+        weights: Path of the weights; exists only inside `checked`.
+        parameters: Numbers held in the weights' file.
+    """
+
+    config: dict[str, Any]
+    weights: Path
+    parameters: int
+
+
+def check_model_file(path: Path | str) -> int:
+    """Check a `.keras` file without building anything; return the number of parameters it holds.
+
+    Raises:
+        RunError: One sentence that says what is wrong with the file.
+    """
+    with checked(path) as file:
+        return file.parameters
+
+
+@contextmanager
+def checked(path: Path | str) -> Iterator[CheckedFile]:
+    """Check the file and give its parts; the weights lie in a private temporary folder until the end."""
+    path = _local_keras_file(path)
+    verify_checksum(path)
+    with tempfile.TemporaryDirectory(prefix="medcli-") as folder, _archive(path) as archive:
+        config = check_config(archive.read(CONFIG), str(path))
+        weights = Path(folder) / WEIGHTS
+        with archive.open(WEIGHTS) as member, open(weights, "wb") as target:
+            shutil.copyfileobj(member, target, MEGABYTE)
+        yield CheckedFile(config, weights, _check_weights(weights, path))
+
+
+def load_weights_safely(model: "keras.Model", path: Path | str) -> None:
+    """Fill a network that our own code built with the weights of a checked `.keras` file.
+
+    Raises:
+        RunError: The file fails a check, or its weights have other shapes than the network's.
+    """
+    with checked(path) as file:
+        try:
+            model.load_weights(str(file.weights))
+        except (ValueError, KeyError, OSError, TypeError) as error:
+            raise RunError(
+                f"{path}: the weights do not fit this network ({_first_line(error)}); the file belongs to "
+                "another configuration, or the run folder was changed after training."
+            ) from None
+
+
+def load_model_safely(path: Path | str) -> "keras.Model":
+    """Build the network that a foreign `.keras` file describes, after all checks, and load its weights.
+
+    The network is first built without memory to count its parameters, which the file must hold.
+    """
+    import keras
+
+    with checked(path) as file:
+        wanted = _count_parameters(deepcopy(file.config), path)  # Keras changes what it reads
+        if wanted > MAX_PARAMETERS or wanted > file.parameters:
+            raise RunError(
+                f"{path}: the network asks for {wanted:,} parameters, the file holds {file.parameters:,} and "
+                f"at most {MAX_PARAMETERS:,} are allowed; refused as unsafe."
+            )
+        try:
+            model = keras.saving.deserialize_keras_object(file.config, safe_mode=True)
+            model.load_weights(str(file.weights))
+        except Exception as error:  # Keras raises what it likes while rebuilding
+            raise RunError(f"{path}: Keras cannot rebuild this network ({_first_line(error)}).") from None
+        return model
+
+
+def checksum_path(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def write_checksum(path: Path) -> Path:
+    """Write `<file>.sha256` beside the file, in the format of `sha256sum`; return its path."""
+    write_text(checksum_path(path), f"{sha256(path)}  {path.name}\n")
+    return checksum_path(path)
+
+
+def verify_checksum(path: Path) -> None:
+    """Compare the file with its `.sha256`; nothing happens when there is none.
+
+    Raises:
+        RunError: They differ, or the checksum cannot be read.
+    """
+    beside = checksum_path(path)
+    if not beside.is_file():
+        return
+    found = re.match(r"[0-9a-fA-F]{64}\b", beside.read_text(encoding="utf-8", errors="replace")[:200])
+    if found is None:
+        raise RunError(f"{beside}: expected a SHA-256 checksum; restore the file from a copy, or delete it.")
+    if found[0].lower() != sha256(path):
+        raise RunError(
+            f"{path}: the content does not match {beside.name}; it is damaged or was changed; restore it."
+        )
+
+
+def _local_keras_file(path: Path | str) -> Path:
+    if "://" in str(path) or str(path).startswith("hf:"):
+        raise RunError(
+            f"{path}: expected a file on this computer; download the model and check where it comes from."
+        )
+    path = Path(path)
+    if path.is_dir():
+        raise RunError(f"{path}: expected a .keras file, found a folder; SavedModel folders may carry code.")
+    if not path.is_file():
+        raise RunError(f"{path}: no such model file; train first, or point to a .keras file.")
+    if path.suffix.lower() != ".keras":
+        raise RunError(
+            f"{path}: expected a .keras file; {path.suffix or 'other'} files may carry code; save as .keras."
+        )
+    return path
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The opened archive with its directory checked; faults while reading become a RunError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, path)
+            yield archive
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, zlib.error) as error:
+        raise RunError(
+            f"{path}: not a whole .keras file ({_first_line(error)}); it is damaged or cut short."
+        ) from None
+
+
+def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
+    members = archive.infolist()
+    if sorted(member.filename for member in members) != sorted(MAX_MEMBER_BYTES):
+        names = ", ".join(repr(member.filename[:60]) for member in members[:6])
+        raise RunError(
+            f"{path}: expected {', '.join(MAX_MEMBER_BYTES)} and nothing else inside, found {names}."
+        )
+    for member in members:
+        limit = MAX_MEMBER_BYTES[member.filename]
+        if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise RunError(
+                f"{path}: {member.filename} is encrypted or packed in an unusual way; save the model again."
+            )
+        if member.file_size > limit:
+            raise RunError(
+                f"{path}: {member.filename} would take {member.file_size / MEGABYTE:.0f} MiB, at most "
+                f"{limit // MEGABYTE} are allowed; refused as unsafe."
+            )
+        if member.file_size > MEGABYTE and member.file_size > MAX_RATIO * member.compress_size:
+            raise RunError(
+                f"{path}: {member.filename} grows more than {MAX_RATIO} times when unpacked; refused."
+            )
+
+
+def _check_weights(weights: Path, path: Path) -> int:
+    """Walk the HDF5 file without following links; return how many numbers it holds."""
+    import h5py
+
+    try:
+        with h5py.File(weights, "r") as file:
+            return _walk(file, path)
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise RunError(
+            f"{path}: the weights inside cannot be read ({type(error).__name__}); it is damaged."
+        ) from None
+
+
+def _walk(file: "h5py.File", path: Path) -> int:
+    import h5py
+
+    parameters = objects = size = 0
+    waiting: list[h5py.Group] = [file]
+    while waiting:
+        group = waiting.pop()
+        for name in group:
+            objects += 1
+            if objects > MAX_OBJECTS:
+                raise RunError(
+                    f"{path}: more than {MAX_OBJECTS:,} entries in the weights; refused as unsafe."
+                )
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise RunError(
+                    f"{path}: the weights hold a link to another place or file; refused as unsafe."
+                )
+            entry = group[name]
+            if isinstance(entry, h5py.Group):
+                waiting.append(entry)  # a circle of hard links ends at MAX_OBJECTS
+            elif isinstance(entry, h5py.Dataset):
+                _check_dataset(entry, path)
+                parameters += entry.size
+                size += entry.size * entry.dtype.itemsize
+            else:
+                raise RunError(f"{path}: the weights hold something other than arrays; refused as unsafe.")
+    if parameters > MAX_PARAMETERS or size > MAX_MEMBER_BYTES[WEIGHTS]:
+        raise RunError(
+            f"{path}: the weights hold {parameters:,} numbers, at most {MAX_PARAMETERS:,} are allowed."
+        )
+    return parameters
+
+
+def _check_dataset(dataset: "h5py.Dataset", path: Path) -> None:
+    if dataset.external or dataset.is_virtual:
+        raise RunError(f"{path}: an array of the weights lies in another file; refused as unsafe.")
+    if dataset.shape is None or dataset.dtype.kind not in "fiubV" or dataset.dtype.hasobject:
+        raise RunError(f"{path}: an array of the weights is not made of numbers; refused as unsafe.")
+    filters = dataset.id.get_create_plist().get_nfilters()
+    if filters and not (dataset.compression in (None, "gzip") and filters <= 3):
+        raise RunError(f"{path}: an array of the weights is packed in an unusual way; save the model again.")
+    declared = math.prod(dataset.shape) * dataset.dtype.itemsize
+    if declared > MEGABYTE and declared > MAX_RATIO * dataset.id.get_storage_size():
+        raise RunError(
+            f"{path}: an array of the weights claims far more than the file holds; refused as unsafe."
+        )
+
+
+def _count_parameters(config: dict[str, Any], path: Path | str) -> int:
+    """Build the network with variables that have a shape but no memory, and add up the shapes."""
+    import keras
+    from keras.src.backend.common import global_state  # no public way to forget the unbuilt variables
+
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+            return sum(math.prod(weight.shape) for weight in model.weights)
+    except Exception as error:  # Keras raises what it likes while rebuilding
+        raise RunError(f"{path}: Keras cannot rebuild this network ({_first_line(error)}).") from None
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", [])
+
+
+def _first_line(error: BaseException) -> str:
+    """The first sentence of a foreign message, short and printable."""
+    text = str(error).strip().splitlines()
+    return "".join(c for c in (text[0] if text else type(error).__name__)[:120] if c.isprintable())
