@@ -1,0 +1,47 @@
+"""Bootstrap by patient."""
+
+import numpy as np
+import pytest
+
+from medcli.metrics.bootstrap import intervals, patient_weights, percentile_interval, weighted_mean
+
+
+def test_cases_of_one_patient_are_drawn_together():
+    weights = np.concatenate(list(patient_weights(["a", "b", "a", "c"], resamples=50)))
+    assert weights.shape == (50, 4)
+    assert (weights[:, 0] == weights[:, 2]).all()
+    # Three patients are drawn each time.
+    assert (weights[:, 0] + weights[:, 1] + weights[:, 3] == 3).all()
+
+
+def test_interval_of_a_mean_has_the_width_that_theory_says():
+    values = np.random.default_rng(1).normal(5, 2, 400)
+    found = intervals(lambda weights: {"mean": weighted_mean(values, weights)}, [str(i) for i in range(400)])
+    low, high = found["mean"]
+    half = 1.96 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
+
+
+def test_few_patients_with_many_cases_give_a_wide_interval():
+    random = np.random.default_rng(2)
+    patients = [str(i // 50) for i in range(500)]
+    values = random.normal(0, 1, 10).repeat(50)
+    measure = lambda weights: {"mean": weighted_mean(values, weights)}  # noqa: E731
+    together = np.diff(intervals(measure, patients)["mean"])
+    apart = np.diff(intervals(measure, [str(i) for i in range(500)])["mean"])
+    assert together > 4 * apart
+
+
+def test_undefined_resamples_are_left_out():
+    assert percentile_interval(np.array([np.nan, 1.0, 1.0, np.nan])) == (1.0, 1.0)
+
+
+def test_one_patient_says_nothing():
+    found = intervals(lambda weights: {"mean": weights.mean(1)}, ["a", "a", "a"])
+    assert np.isnan(found["mean"]).all()
+
+
+def test_weighted_mean_leaves_out_unknown_values():
+    values = np.array([[1.0, np.nan], [3.0, np.nan], [np.nan, np.nan]])
+    found = weighted_mean(values, np.array([[1.0, 1.0, 1.0], [3.0, 1.0, 5.0]]))
+    np.testing.assert_array_equal(found, [[2.0, np.nan], [1.5, np.nan]])
