@@ -1,0 +1,198 @@
+"""A trained run, loaded once, that predicts case after case and is stopped by none of them."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from medcli.boxes import Boxes
+from medcli.case import Case
+from medcli.config.schema import Predict
+from medcli.errors import DataError, MedcliError
+from medcli.image import Image
+from medcli.io.readers import read_channels
+from medcli.prediction.restore import largest_components, restore_labels
+from medcli.prediction.result import Prediction
+from medcli.preprocessing.geometry import Placement
+from medcli.preprocessing.prepare import prepare
+from medcli.run import Run
+
+if TYPE_CHECKING:
+    import keras
+
+    from medcli.tasks.base import Task
+
+BATCH_CASES = 64
+BATCH_BYTES = 64 * 2**20
+"""Cases are handed to the task together up to these limits; the task makes batches of its own size of them."""
+READERS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A case as read and prepared."""
+
+    case: Case
+    image: Image
+    array: np.ndarray
+    placement: Placement
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """Attributes:
+    run: With the settings of `config.predict` that are wanted here.
+    task, model: Of that run.
+    """
+
+    run: Run
+    task: "Task"
+    model: "keras.Model"
+
+    @classmethod
+    def load(cls, run: Run | Path, *, settings: Predict | None = None) -> "Predictor":
+        """Open the run, check its model file and build its network.
+
+        Args:
+            run: A run, or its folder.
+            settings: In place of the run's own `predict` section.
+
+        Raises:
+            RunError: The folder is no finished run, or its model file is damaged or unsafe.
+        """
+        from medcli.devices import setup_devices
+
+        run = run if isinstance(run, Run) else Run.open(run)
+        if settings is not None:
+            run = replace(run, config=run.config.model_copy(update={"predict": settings}))
+        with setup_devices(1, deterministic=run.config.deterministic).scope():
+            return cls(run, run.task, run.load_model())
+
+    @property
+    def settings(self) -> Predict:
+        return self.run.config.predict
+
+    def predict_cases(
+        self, cases: Iterable[Case]
+    ) -> Iterator[tuple[Case, Image | None, Prediction | MedcliError]]:
+        """Predict in the order given; a case that cannot be read or predicted gives the reason instead.
+
+        The next cases are read and prepared while the network computes. Cases of one shape go to the network
+        together; images that it sees in patches go one by one, so memory holds few of them.
+        """
+        together = BATCH_CASES if self.run.plan.patch is None else 1
+        group: list[Read] = []
+        for case, read in _read_ahead(cases, self._read, ahead=2 * together):
+            if isinstance(read, MedcliError):
+                yield from self._predict(group)
+                group = []
+                yield case, None, read
+                continue
+            if group and not _fits(read, group, together):
+                yield from self._predict(group)
+                group = []
+            group.append(read)
+        yield from self._predict(group)
+
+    def _read(self, case: Case) -> Read:
+        start = perf_counter()
+        image = read_channels(case.images)
+        array, placement = prepare(image, self.run.plan)
+        return Read(case, image, array, placement, perf_counter() - start)
+
+    def _predict(self, group: list[Read]) -> Iterator[tuple[Case, Image | None, Prediction | MedcliError]]:
+        if not group:
+            return
+        start = perf_counter()
+        try:
+            results = self.task.predict(self.model, [read.array for read in group])
+        except (
+            Exception
+        ) as error:  # TensorFlow's own kinds, out of memory, ...: one case must not end the work
+            if len(group) > 1:
+                for read in group:
+                    yield from self._predict([read])
+                return
+            yield group[0].case, group[0].image, _explained(error)
+            return
+        seconds = (perf_counter() - start) / len(group)
+        for read, result in zip(group, results, strict=True):
+            yield read.case, read.image, self._finish(read, result, seconds)
+
+    def _finish(self, read: Read, result: Any, seconds: float) -> Prediction | MedcliError:
+        """Bring one result to the image's own grid."""
+        start = perf_counter()
+        prediction = Prediction()
+        try:
+            if isinstance(result, Boxes):
+                boxes = read.placement.restore_boxes(result)
+                prediction = Prediction(boxes=boxes.take(boxes.areas > 0))
+            elif result.ndim == 1:
+                prediction = Prediction(probabilities=result)
+            else:
+                labels = restore_labels(result, read.placement)
+                prediction = Prediction(
+                    labels=largest_components(labels) if self.settings.largest_component else labels,
+                    label_probabilities=(
+                        read.placement.restore_probabilities(result)
+                        if self.settings.save_probabilities
+                        else None
+                    ),
+                )
+        except MemoryError as error:
+            return _explained(error)
+        return replace(prediction, seconds=read.seconds + seconds + perf_counter() - start)
+
+
+def _fits(read: Read, group: list[Read], together: int) -> bool:
+    return (
+        len(group) < together
+        and read.array.shape == group[0].array.shape
+        and (len(group) + 1) * read.array.nbytes <= BATCH_BYTES
+    )
+
+
+def _read_ahead(cases: Iterable[Case], read, *, ahead: int) -> Iterator[tuple[Case, Read | MedcliError]]:
+    """Read in threads, at most `ahead` cases before the one that is asked for; keeps the order."""
+    cases = iter(cases)
+    with ThreadPoolExecutor(READERS, thread_name_prefix="medcli-read") as pool:
+        waiting: deque[tuple[Case, Future[Read]]] = deque()
+        try:
+            while True:
+                for case in islice(cases, ahead - len(waiting)):
+                    waiting.append((case, pool.submit(read, case)))
+                if not waiting:
+                    return
+                case, future = waiting.popleft()
+                yield case, _outcome(future)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(future: "Future[Read]") -> Read | MedcliError:
+    try:
+        return future.result()
+    except MedcliError as error:
+        return error
+    except Exception as error:
+        return _explained(error)
+
+
+def _explained(error: Exception) -> MedcliError:
+    """A foreign fault as one sentence; its own words may quote the image's header, so only its kind is told."""
+    if isinstance(error, MedcliError):
+        return error
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
+        explained = DataError("The image needs more memory than there is; lower predict.batch_size.")
+    else:
+        explained = DataError(f"The image could not be predicted ({kind}); run with --debug to see where.")
+    explained.__cause__ = error
+    return explained
