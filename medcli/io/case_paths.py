@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 from medcli.errors import ConfigError
-from medcli.io.names import natural_key
+from medcli.io.names import natural
 
 CASE = "{case}"
 
@@ -36,7 +36,7 @@ def find_cases(pattern: str, root: Path) -> dict[str, Path]:
     for path, case in _descend(Path(root), parts, None):
         if case is not None:
             found.setdefault(case, path)
-    return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
+    return dict(sorted(found.items(), key=lambda item: natural(item[0])))
 
 
 def fill(pattern: str, case: str) -> str:

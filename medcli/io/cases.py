@@ -5,19 +5,25 @@ from dataclasses import dataclass
 
 from medcli.case import Case, Problem
 from medcli.config.schema import Config, Data
-from medcli.errors import DataError
+from medcli.errors import ConfigError, DataError
 from medcli.io.found import Found, listing
 from medcli.io.join import add_patients, check_splits, join_table, keep_named, read_lists
-from medcli.io.layouts import masks, npz, table, voc
+from medcli.io.layouts import coco, folders, masks, nnunet, npz, table, voc, yolo
 from medcli.io.recognise import recognise
 
-LAYOUTS: Mapping[str, Callable[[Data, str], Found]] = {
-    "table": table.find,
-    "npz": npz.find,
-    "voc": voc.find,
-    "masks": masks.find,
+Layout = tuple[Callable[[Data, str], Found], tuple[str, ...]]
+
+LAYOUTS: Mapping[str, Layout] = {
+    "folders": (folders.find, ("classification",)),
+    "table": (table.find, ("classification", "detection", "segmentation")),
+    "npz": (npz.find, ("classification", "segmentation")),
+    "voc": (voc.find, ("detection",)),
+    "coco": (coco.find, ("detection",)),
+    "yolo": (yolo.find, ("detection",)),
+    "masks": (masks.find, ("segmentation",)),
+    "nnunet": (nnunet.find, ("segmentation",)),
 }
-"""`data.format` to what finds its cases, called with the data section and the task."""
+"""`data.format` to what finds its cases, called with the data section and the task, and the tasks it has labels for."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,11 @@ def discover(config: Config) -> Discovery:
             f"{data.root}: the data folder does not exist; correct data.root (--set data.root=...)."
         )
     layout = recognise(data, config.task) if data.format == "auto" else data.format
-    found = LAYOUTS[layout](data, config.task)
+    find, tasks = LAYOUTS[layout]
+    if config.task not in tasks:
+        usable = listing(name for name, (_, tasks) in LAYOUTS.items() if config.task in tasks)
+        raise ConfigError(f"data.format: '{layout}' holds no labels for {config.task}; use {usable}.")
+    found = find(data, config.task)
     keep_named(found, data)
     _drop_duplicates(found)
     if data.lists:

@@ -10,7 +10,7 @@ from medcli.case import Case
 from medcli.config.schema import Data
 from medcli.errors import ConfigError, DataError
 from medcli.io.found import Found, existing, listing
-from medcli.io.names import stem
+from medcli.io.names import safe_name, stem
 from medcli.io.tables import Table, open_table
 
 
@@ -155,9 +155,8 @@ def _rows_by_case(table: Table) -> dict[str, dict[str, str]]:
     for row in table.rows:
         for column in filter(None, (table.case, *table.images)):
             text = table.cell(row, column)
-            for key in (text, stem(text) if text else ""):
-                if key:
-                    rows.setdefault(key, row)
+            for key in (text, stem(text), safe_name(text)) if text else ():
+                rows.setdefault(key, row)
     return rows
 
 

@@ -1,6 +1,6 @@
 """What the layouts of detection share: the folder's images, and annotations that become cases."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from medcli.boxes import Boxes
@@ -10,7 +10,7 @@ from medcli.errors import DataError, FormatError
 from medcli.io.annotations.shapes import Annotation, image_size, to_boxes
 from medcli.io.case_paths import find_cases, has_case
 from medcli.io.found import Found, as_text, existing, shown
-from medcli.io.names import is_image, natural_key, unique_names
+from medcli.io.names import is_image, natural, safe_name, unique_names
 
 IMAGE_FOLDERS = ("JPEGImages", "images", "imgs", "img")
 
@@ -29,9 +29,7 @@ def image_files(data: Data) -> dict[str, Path]:
     if name is not None and has_case(name):
         return find_cases(name, data.root)
     folder = folder_of_images(data)
-    paths = sorted(
-        (path for path in folder.rglob("*") if is_image(path)), key=lambda path: natural_key(path.as_posix())
-    )
+    paths = sorted((path for path in folder.rglob("*") if is_image(path)), key=lambda path: natural(path))
     found: dict[str, Path] = {}
     for case, path in zip(unique_names(paths), paths, strict=True):
         found.setdefault(case, path)
@@ -54,9 +52,13 @@ def add_case(
     image: Path,
     annotation: Annotation,
     file: Path,
-    names: Mapping[str, str] | None = None,
+    split: str | None = None,
 ) -> None:
-    """Turn one annotation into a case of `found`; `found.classes` must be set. Boxes at fault become warnings."""
+    """Turn one annotation into a case of `found`, whose classes are set. Boxes at fault become warnings.
+
+    Args:
+        file: The annotation file, for the warnings.
+    """
     size = annotation.size
     if size is None and annotation.names:
         try:
@@ -71,9 +73,9 @@ def add_case(
     boxes, faults = to_boxes(annotation, found.classes or [], size)
     for fault in faults:
         found.warn(case, shown(file, data.root), fault)
-    found.cases.append(Case(name=case, images=(Source(image),), boxes=boxes))
+    found.cases.append(Case(name=safe_name(case), images=(Source(image),), boxes=boxes, split=split))
 
 
-def empty_case(case: str, image: Path) -> Case:
+def empty_case(case: str, image: Path, split: str | None) -> Case:
     """An image known to hold nothing."""
-    return Case(name=case, images=(Source(image),), boxes=Boxes.empty())
+    return Case(name=safe_name(case), images=(Source(image),), boxes=Boxes.empty(), split=split)

@@ -7,7 +7,7 @@ from medcli.config.schema import Data
 from medcli.errors import ConfigError, DataError
 from medcli.io.case_paths import check_pattern, find_cases
 from medcli.io.found import Found, class_order, listing, shown
-from medcli.io.names import natural_key
+from medcli.io.names import natural, safe_name
 
 FOREGROUND = "foreground"
 """Name of the only class of binary and instance masks when none is declared."""
@@ -45,7 +45,7 @@ def find(data: Data, task: str) -> Found:
         else:
             found.cases.append(
                 Case(
-                    name=case,
+                    name=safe_name(case),
                     images=tuple(Source(matches[case]) for matches in images.values()),
                     masks=tuple(Source(matches[case]) for matches in labels.values()),
                 )
@@ -101,7 +101,7 @@ def _report_orphans(found: Found, images: dict, labels: dict, root: Path) -> Non
     orphans = {
         case: path for matches in labels.values() for case, path in matches.items() if case not in first
     }
-    for case in sorted(orphans, key=natural_key):
+    for case in sorted(orphans, key=natural):
         found.leave_out(case, shown(orphans[case], root), "there is no image for this mask.")
 
 

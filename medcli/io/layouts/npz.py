@@ -1,14 +1,19 @@
-"""A MedMNIST-like `.npz`: arrays `train_images`, `train_labels`, `val_images`, ... or just `images` and `labels`."""
+"""A MedMNIST-like `.npz`: arrays `train_images`, `train_labels`, `val_images`, ... or `images` and `labels`."""
 
-import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from medcli.case import Case, Source
 from medcli.config.schema import Data
-from medcli.errors import ConfigError, DataError, FormatError
+from medcli.errors import ConfigError, DataError
 from medcli.io.found import Found, as_text, existing, known_split, listing
+from medcli.io.inputs import npz_case
+from medcli.io.numpy_file import array_shapes, load_numpy
+
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 def npz_file(data: Data) -> Path:
@@ -26,11 +31,11 @@ def npz_file(data: Data) -> Path:
 
 
 def find(data: Data, task: str) -> Found:
-    """Cases are named `train_00012`: the part and the image's index; without parts `image_00012`.
+    """Cases are named `train_00012`: the part and the image's index.
 
-    Labels (n,) or (n, 1) are class numbers: they take the names of `data.classes`, else `0`, `1`, ...; labels (n, k) of
-    0 and 1 are k classes that may apply together. For segmentation `train_masks` or `masks` hold the labels. Only the
-    labels are read; of images no more than the arrays' headers.
+    Labels (n,) or (n, 1) are class numbers: they take the names of `data.classes`, else `0`, `1`, ...; labels
+    (n, k) of 0 and 1 are k classes that may apply together. For segmentation `train_masks` or `masks` hold the
+    labels. Only the labels are read; of images no more than the arrays' headers.
     """
     path = npz_file(data)
     shapes = array_shapes(path)
@@ -39,8 +44,6 @@ def find(data: Data, task: str) -> Found:
         raise DataError(
             f"{path}: expected arrays named like train_images or images, found {listing(shapes) or 'none'}."
         )
-    if task == "detection":
-        raise ConfigError("data.format: boxes cannot come from a .npz file; use voc, coco, yolo or table.")
     found = Found()
     if task == "segmentation":
         _add_masks(found, path, parts, shapes)
@@ -49,112 +52,75 @@ def find(data: Data, task: str) -> Found:
     return found
 
 
-def array_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the arrays, from their headers only. Raises FormatError for anything but a sound `.npz`."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                if member.endswith(".npy"):
-                    with archive.open(member) as stream:
-                        version = np.lib.format.read_magic(stream)
-                        read = (
-                            np.lib.format.read_array_header_1_0
-                            if version == (1, 0)
-                            else np.lib.format.read_array_header_2_0
-                        )
-                        shapes[member.removesuffix(".npy")] = read(stream)[0]
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-        raise FormatError(
-            f"{path}: not a readable .npz file ({type(error).__name__}); get it again."
-        ) from None
-    return shapes
+def _case(path: Path, part: str, index: int) -> Case:
+    return replace(npz_case(path, part, index), split=known_split(part.removesuffix("images").rstrip("_")))
 
 
-def _case(path: Path, part: str, index: int, **label) -> Case:
-    prefix = part.removesuffix("images").removesuffix("_")
-    return Case(
-        name=f"{prefix or 'image'}_{index:05d}",
-        images=(Source(path, f"{part}[{index}]"),),
-        split=known_split(prefix),
-        **label,
-    )
-
-
-def _add_masks(found: Found, path: Path, parts: list[str], shapes: dict[str, tuple[int, ...]]) -> None:
+def _add_masks(found: Found, path: Path, parts: list[str], shapes: Shapes) -> None:
     for part in parts:
-        masks = part.removesuffix("images") + "masks"
-        if shapes.get(masks, (0,))[0] != shapes[part][0]:
-            raise DataError(
-                f"{path}: expected an array {masks} with one mask per image of {part}, found none or another number."
-            )
+        masks = _sibling(path, part, "masks", shapes)
         for index in range(shapes[part][0]):
-            found.cases.append(_case(path, part, index, masks=(Source(path, f"{masks}[{index}]"),)))
+            found.cases.append(replace(_case(path, part, index), masks=(Source(path, f"{masks}[{index}]"),)))
 
 
-def _add_labels(
-    found: Found, path: Path, parts: list[str], shapes: dict[str, tuple[int, ...]], data: Data
-) -> None:
+def _add_labels(found: Found, path: Path, parts: list[str], shapes: Shapes, data: Data) -> None:
     labels = {part: _read_labels(path, part, shapes) for part in parts}
-    width = {array.shape[1] for array in labels.values()}
-    if len(width) != 1:
-        raise DataError(
-            f"{path}: the parts hold labels of different widths ({listing(map(str, sorted(width)))})."
-        )
-    found.multi_label = width.pop() > 1
-    numbers = _class_numbers(labels, found.multi_label, data, path)
-    found.classes = list(numbers.values())
+    widths = sorted({array.shape[1] for array in labels.values()})
+    if len(widths) != 1:
+        raise DataError(f"{path}: the parts hold labels of different widths ({listing(map(str, widths))}).")
+    found.multi_label = widths[0] > 1
+    names = _class_names(labels, found.multi_label, data, path)
+    found.classes = list(names.values())
     for part in parts:
         for index, row in enumerate(labels[part].tolist()):
-            values = [number for number, applies in enumerate(row) if applies] if found.multi_label else row
-            case = _case(path, part, index, classes=tuple(numbers.get(value, "") for value in values))
-            if "" in case.classes:
-                found.leave_out(
-                    case.name,
-                    path.name,
-                    f"its label is {listing(map(str, row))}, which data.classes has no name for.",
-                )
+            numbers = [i for i, applies in enumerate(row) if applies] if found.multi_label else row
+            case = _case(path, part, index)
+            if set(numbers) <= names.keys():
+                found.cases.append(replace(case, classes=tuple(names[number] for number in numbers)))
             else:
-                found.cases.append(case)
+                reason = f"its label is {numbers[0]}; data.classes has names for {listing(map(str, names))}."
+                found.leave_out(case.name, path.name, reason)
 
 
-def _read_labels(path: Path, part: str, shapes: dict[str, tuple[int, ...]]) -> np.ndarray:
+def _read_labels(path: Path, part: str, shapes: Shapes) -> np.ndarray:
     """(n, k) integers."""
-    name = part.removesuffix("images") + "labels"
-    if name not in shapes:
-        raise DataError(f"{path}: expected an array {name} beside {part}, found {listing(shapes)}.")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            array = archive[name]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise FormatError(
-            f"{path}: the array {name} cannot be read ({type(error).__name__}); get the file again."
-        ) from None
+    name = _sibling(path, part, "labels", shapes)
+    array = load_numpy(Source(path, name))
     array = array.reshape(len(array), -1)
-    if len(array) != shapes[part][0]:
-        raise DataError(f"{path}: {part} holds {shapes[part][0]} images but {name} {len(array)} labels.")
-    if not np.issubdtype(array.dtype, np.integer) and not np.array_equal(array, np.round(array)):
-        raise DataError(f"{path}: {name} is expected to hold class numbers, found fractions.")
+    if array.dtype.kind not in "biuf" or (
+        array.dtype.kind == "f" and not np.array_equal(array, np.round(array))
+    ):
+        raise DataError(f"{path}: {name} is expected to hold class numbers, found an array of {array.dtype}.")
     return array.astype(np.int64)
 
 
-def _class_numbers(
-    labels: dict[str, np.ndarray], multi_label: bool, data: Data, path: Path
+def _sibling(path: Path, part: str, kind: str, shapes: Shapes) -> str:
+    """`train_labels` for `train_images`, as long."""
+    name = part.removesuffix("images") + kind
+    if name not in shapes:
+        raise DataError(f"{path}: expected an array {name} beside {part}, found {listing(shapes)}.")
+    if shapes[name][:1] != shapes[part][:1]:
+        raise DataError(
+            f"{path}: {part} and {name} differ in length ({shapes[part][0]} and {shapes[name][0]})."
+        )
+    return name
+
+
+def _class_names(
+    labels: Mapping[str, np.ndarray], multi_label: bool, data: Data, path: Path
 ) -> dict[int, str]:
     """Label value to class name."""
-    values = (
-        range(next(iter(labels.values())).shape[1])
-        if multi_label
-        else np.unique(np.concatenate(list(labels.values())))
-    )
     if isinstance(data.classes, dict):
         return {
             i: name for name, ids in data.classes.items() for i in ([ids] if isinstance(ids, int) else ids)
         }
-    if data.classes:
-        if len(data.classes) < len(values):
-            raise ConfigError(
-                f"data.classes: expected {len(values)} names, one per label value in {path.name}, got {len(data.classes)}."
-            )
-        return dict(enumerate(data.classes))
-    return {int(value): str(value) for value in values}
+    arrays = list(labels.values())
+    values = range(arrays[0].shape[1]) if multi_label else np.unique(np.concatenate(arrays)).tolist()
+    if not data.classes:
+        return {value: str(value) for value in values}
+    if len(data.classes) < len(values):
+        raise ConfigError(
+            f"data.classes: expected {len(values)} names, one per label value in {path.name},"
+            f" got {len(data.classes)}."
+        )
+    return dict(enumerate(data.classes))

@@ -9,7 +9,8 @@ from medcli.errors import ConfigError
 from medcli.io.case_paths import fill, has_case
 from medcli.io.found import Found, class_order, listing, shown
 from medcli.io.layouts.masks import segmentation_classes
-from medcli.io.names import IMAGE_SUFFIXES, safe_name, stem, suffix, unique_names
+from medcli.io.names import is_image, safe_name, stem, unique_names
+from medcli.io.readers import SUFFIXES
 from medcli.io.tables import IMAGE_COLUMNS, LABEL_COLUMNS, Table, open_table
 
 TRUE, FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
@@ -88,8 +89,8 @@ def image_paths(data: Data, table: Table, row: dict[str, str]) -> list[Path]:
 
 def _resolve(name: str, folders: Sequence[Path]) -> Path:
     candidates = [folder / name for folder in folders]
-    if name and suffix(Path(name)) not in IMAGE_SUFFIXES:
-        candidates += [folder / (name + ending) for folder in folders for ending in sorted(IMAGE_SUFFIXES)]
+    if name and not is_image(Path(name)):
+        candidates += [folder / (name + ending) for folder in folders for ending in SUFFIXES]
     return next((path for path in candidates if name and path.exists()), candidates[0])
 
 

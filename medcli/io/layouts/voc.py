@@ -9,7 +9,7 @@ from medcli.io.annotations.voc import read_voc
 from medcli.io.case_paths import find_cases, has_case
 from medcli.io.found import Found, as_text, existing, shown
 from medcli.io.layouts.boxes import add_case, annotation_classes, image_files
-from medcli.io.names import stem
+from medcli.io.names import safe_name
 
 ANNOTATION_FOLDERS = ("Annotations", "annotations", "labels", "xml")
 
@@ -46,7 +46,7 @@ def _annotation_files(data: Data) -> dict[str, Path]:
         folder = next(
             (data.root / name for name in ANNOTATION_FOLDERS if (data.root / name).is_dir()), data.root
         )
-    files = {stem(path): path for path in sorted(folder.rglob("*.xml"))}
+    files = {safe_name(path.stem): path for path in sorted(folder.rglob("*.xml"))}
     if not files:
         raise DataError(
             f"{folder}: expected XML files of Pascal VOC, found none; name their folder in data.labels."
