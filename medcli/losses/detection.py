@@ -1,0 +1,156 @@
+"""The detector's loss: which anchor answers for which object, and how far its answer is off.
+
+Assignment: Feng et al. 2021, "TOOD: Task-aligned One-stage Object Detection", section 3.2. Classes: binary cross-entropy
+against the alignment. Boxes: complete IoU (Zheng et al. 2020, "Distance-IoU Loss") and distribution focal loss
+(Li et al. 2020, "Generalized Focal Loss"). All shapes are fixed, so the whole loss compiles.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from medcli.models.anchors import REG_MAX, split_outputs, to_corners
+
+TINY = 1e-7
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each part of the loss counts."""
+
+    box: float = 7.5
+    classes: float = 0.5
+    distribution: float = 1.5
+
+
+def detection_loss(
+    targets: tf.Tensor,
+    outputs: tf.Tensor,
+    points: np.ndarray,
+    strides: np.ndarray,
+    weights: Weights = Weights(),
+) -> tf.Tensor:
+    """Mean loss over the batch, float32 scalar; finite and about the classes only when no image has a box.
+
+    Args:
+        targets: (B, M, 5) float32: x0, y0, x1, y1 in pixels and the class; class -1 marks padding.
+        outputs: (B, A, 4 * REG_MAX + classes) float32 raw outputs.
+        points, strides: From `medcli.models.anchors.anchor_points`.
+        weights: Of the parts.
+    """
+    distances, class_logits = split_outputs(outputs)
+    log_probabilities = tf.nn.log_softmax(distances)
+    corners = to_corners(log_probabilities, points, strides)
+    true_corners, true_scores = assign(
+        targets, tf.stop_gradient(corners), tf.stop_gradient(tf.sigmoid(class_logits)), points, strides
+    )
+    weight = tf.reduce_sum(true_scores, axis=-1)
+    total = tf.maximum(tf.reduce_sum(weight), 1.0)
+    class_loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=true_scores, logits=class_logits)
+    box_loss = (1.0 - complete_iou(true_corners, corners)) * weight
+    distribution_loss = distribution_focal(log_probabilities, true_corners, points, strides) * weight
+    return (
+        weights.classes * tf.reduce_sum(class_loss)
+        + weights.box * tf.reduce_sum(box_loss)
+        + weights.distribution * tf.reduce_sum(distribution_loss)
+    ) / total
+
+
+def assign(
+    targets: tf.Tensor,
+    corners: tf.Tensor,
+    scores: tf.Tensor,
+    points: np.ndarray,
+    strides: np.ndarray,
+    *,
+    top: int = 10,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Give every object the `top` anchors inside it that answer best, by score**0.5 * IoU**6.
+
+    An anchor that several objects want goes to the one it overlaps most. The best anchor of an object gets its IoU as
+    target score, the others less in proportion to their alignment. A box narrower than two cells of the finest level
+    counts as that wide when points inside it are sought, so that no object is without an anchor.
+
+    Args:
+        targets: (B, M, 5), padded with class -1.
+        corners: (B, A, 4) predicted corners in pixels.
+        scores: (B, A, classes) predicted scores.
+
+    Returns:
+        (B, A, 4) corners to reach, in pixels (anything where the scores are zero), and (B, A, classes) target scores.
+    """
+    boxes, classes = targets[..., :4], tf.cast(targets[..., 4], tf.int32)
+    num_classes, anchors = scores.shape[-1], scores.shape[1]
+    one_hot = tf.one_hot(classes, num_classes)  # zeros for padding
+    valid = tf.cast(classes >= 0, tf.float32)[..., None]
+
+    wanted = _near(boxes, points, float(np.min(strides))) * valid
+    overlap = pairwise_iou(boxes, corners) * wanted  # (B, M, A)
+    score = tf.matmul(one_hot, scores, transpose_b=True)
+    alignment = tf.sqrt(score) * tf.square(overlap * tf.square(overlap))  # powers by products: pow is slow
+
+    least = tf.math.top_k(alignment, min(top, anchors), sorted=True).values[..., -1:]
+    chosen = tf.cast((alignment >= least) & (alignment > 0), tf.float32)
+    overlap = overlap * chosen
+    owner = tf.argmax(overlap, axis=1, output_type=tf.int32)  # (B, A)
+    chosen = chosen * tf.one_hot(owner, boxes.shape[1], axis=1)
+
+    alignment, overlap = alignment * chosen, overlap * chosen
+    best = tf.reduce_max(overlap, axis=-1, keepdims=True) / (
+        tf.reduce_max(alignment, axis=-1, keepdims=True) + TINY**4
+    )
+    strength = tf.reduce_max(alignment * best, axis=1)  # (B, A)
+    true_scores = tf.gather(one_hot, owner, batch_dims=1) * strength[..., None]
+    return tf.gather(boxes, owner, batch_dims=1), true_scores
+
+
+def _near(boxes: tf.Tensor, points: np.ndarray, least_half: float) -> tf.Tensor:
+    """(B, M, A) one where a point lies inside a box (widened to a half side of `least_half`)."""
+    centre = (boxes[..., :2] + boxes[..., 2:]) / 2
+    half = tf.maximum((boxes[..., 2:] - boxes[..., :2]) / 2, least_half)
+    x = tf.abs(points[:, 0] - centre[..., :1]) < half[..., :1]
+    y = tf.abs(points[:, 1] - centre[..., 1:]) < half[..., 1:]
+    return tf.cast(x & y, tf.float32)
+
+
+def pairwise_iou(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """(B, n, m) intersection over union of corners a (B, n, 4) with b (B, m, 4)."""
+    ax0, ay0, ax1, ay1 = (a[..., i, None] for i in range(4))
+    bx0, by0, bx1, by1 = (b[..., None, :, i] for i in range(4))
+    width = tf.nn.relu(tf.minimum(ax1, bx1) - tf.maximum(ax0, bx0))
+    height = tf.nn.relu(tf.minimum(ay1, by1) - tf.maximum(ay0, by0))
+    overlap = width * height
+    union = (ax1 - ax0) * (ay1 - ay0) + (bx1 - bx0) * (by1 - by0) - overlap
+    return overlap / tf.maximum(union, TINY)
+
+
+def complete_iou(truth: tf.Tensor, corners: tf.Tensor) -> tf.Tensor:
+    """(...,) IoU less the centres' distance and the aspect's difference; 1 is perfect. Corners (..., 4)."""
+    (true_low, true_high), (low, high) = (tf.split(x, 2, axis=-1) for x in (truth, corners))
+    overlap = tf.reduce_prod(tf.nn.relu(tf.minimum(true_high, high) - tf.maximum(true_low, low)), axis=-1)
+    true_size, size = true_high - true_low, high - low
+    union = tf.reduce_prod(true_size, axis=-1) + tf.reduce_prod(size, axis=-1) - overlap
+    iou = overlap / tf.maximum(union, TINY)
+
+    hull = tf.maximum(true_high, high) - tf.minimum(true_low, low)
+    shift = (true_low + true_high - low - high) / 2
+    distance = tf.reduce_sum(shift**2, axis=-1) / tf.maximum(tf.reduce_sum(hull**2, axis=-1), TINY)
+
+    (true_width, true_height), (width, height) = (tf.unstack(x, axis=-1) for x in (true_size, size))
+    angle = tf.atan2(true_width, true_height) - tf.atan2(width, height + TINY)
+    aspect = angle**2 * (4 / math.pi**2)
+    share = tf.stop_gradient(aspect / (1 - iou + aspect + TINY))
+    return iou - distance - share * aspect
+
+
+def distribution_focal(
+    log_probabilities: tf.Tensor, truth: tf.Tensor, points: np.ndarray, strides: np.ndarray
+) -> tf.Tensor:
+    """(B, A) cross-entropy against the two bins around each true distance, mean over the four edges."""
+    distances = tf.concat([points - truth[..., :2], truth[..., 2:] - points], axis=-1) / strides[:, None]
+    distances = tf.clip_by_value(distances, 0.0, REG_MAX - 1 - 0.01)
+    bins = tf.range(REG_MAX, dtype=tf.float32)
+    share = tf.nn.relu(1.0 - tf.abs(distances[..., None] - bins))  # linear in the distance to each bin
+    return -tf.reduce_mean(tf.reduce_sum(share * log_probabilities, axis=-1), axis=-1)

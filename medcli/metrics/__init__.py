@@ -1,0 +1,1 @@
+"""Measures, in pure NumPy and SciPy."""

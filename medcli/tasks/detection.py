@@ -1,0 +1,190 @@
+"""Detection: boxes with a class and a score."""
+
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from medcli.boxes import Boxes
+from medcli.config.schema import Config
+from medcli.datasets.detection import STRENGTHS, DetectionSamples
+from medcli.datasets.store import image_store
+from medcli.errors import ConfigError, DataError
+from medcli.losses.detection import detection_loss
+from medcli.metrics.nms import candidates, suppress
+from medcli.models.anchors import anchor_points, decode
+from medcli.models.yolo import yolo
+from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.prepared import Prepared, Record
+
+VALIDATION_THRESHOLD = 0.001
+"""Lowest score that counts for the average precision during training."""
+
+
+class Detection:
+    """Implements `medcli.tasks.base.Task`; targets are (max_boxes, 5) float32 x0, y0, x1, y1, class, padded with class -1.
+
+    Raises ConfigError when the plan names no one size for all images.
+    """
+
+    monitor = "map50"
+
+    def __init__(self, config: Config, plan: Plan):
+        if not plan.size or plan.dimensions != 2:
+            raise ConfigError(
+                "preprocess.size: the detector needs one size for all pictures (rows and columns), got native."
+            )
+        self.config, self.plan = config, plan
+        self.strides = tuple(2 ** (6 - level) for level in range(max(plan.stages, 3), 0, -1))[-4:]
+        self.points, self.steps = anchor_points(plan.size, self.strides)
+        self._decoders: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+    def build_model(self) -> keras.Model:
+        return yolo(
+            (*self.plan.size, self.plan.channels),
+            self.plan.num_classes,
+            size=self.config.model.size,
+            strides=self.strides,
+            activation=self.config.model.activation,
+        )
+
+    def training_set(
+        self, prepared: Prepared, records: Sequence[Record], start_progress: float = 0.0
+    ) -> DetectionSamples:
+        """Raises DataError when no case has a box."""
+        labels = [prepared.label(record) for record in records]
+        if not any(len(label) for label in labels):
+            raise DataError(
+                f"{prepared.folder}: none of the {len(records)} training cases has a box; check data.labels."
+            )
+        train = self.config.train
+        strength = STRENGTHS["medium" if train.augment == "auto" else train.augment]
+        flips = ("row", "column") if train.flips == "auto" else tuple(train.flips)
+        return DetectionSamples(
+            image_store(prepared, records, train.cache_gb),
+            labels,
+            seed=self.config.seed,
+            strength=strength,
+            flips=() if strength == STRENGTHS["none"] else flips,
+        )
+
+    def loss(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        return detection_loss(targets, outputs, self.points, self.steps)
+
+    def validate(self, model: keras.Model, prepared: Prepared, records: Sequence[Record]) -> dict[str, float]:
+        """`map50`: mean over the classes of the average precision at IoU 0.5; `loss`: mean over the images."""
+        losses, predictions, truths = [], [], []
+        most = max(max((record.objects for record in records), default=0), 1)
+        size = self.config.predict.batch_size
+        for start in range(0, len(records), size):
+            part = records[start : start + size]
+            labels = [prepared.label(record) for record in part]
+            targets = np.full((len(part), most, 5), -1, np.float32)
+            for target, label in zip(targets, labels, strict=True):
+                target[: len(label)] = label[:most]
+            outputs, *decoded = self._decoder(model)(
+                tf.constant(np.stack([prepared.image(record) for record in part]))
+            )
+            losses += [float(self.loss(tf.constant(targets), outputs))] * len(part)
+            predictions += self._boxes(*decoded, threshold=VALIDATION_THRESHOLD)
+            truths += [Boxes.of(label[:, :4], label[:, 4]) for label in labels]
+        return {
+            "loss": float(np.mean(losses)),
+            self.monitor: mean_average_precision(truths, predictions, self.plan.num_classes),
+        }
+
+    def predict(self, model: keras.Model, images: Sequence[np.ndarray]) -> list[Any]:
+        """`Boxes` in pixels of the prepared image, best first."""
+        settings, results = self.config.predict, []
+        decoder = self._decoder(model)
+        for start in range(0, len(images), settings.batch_size):
+            batch = tf.constant(np.stack(images[start : start + settings.batch_size]), tf.float32)
+            _, corners, scores = decoder(batch)
+            if settings.flips:
+                corners, scores = self._with_flips(decoder, batch, corners, scores)
+            results += self._boxes(corners, scores, threshold=settings.score_threshold)
+        return results
+
+    def _with_flips(self, decoder, batch, corners, scores):
+        """Averages per anchor over the image and its three mirror images; the grid of anchors mirrors onto itself."""
+        rows, columns = self.plan.size
+        corners, scores = [corners], [scores]
+        for axes in ((1,), (2,), (1, 2)):
+            _, mirrored, mirrored_scores = decoder(tf.reverse(batch, axes))
+            order = mirrored_order(self.plan.size, self.strides, axes)
+            x0, y0, x1, y1 = tf.unstack(tf.gather(mirrored, order, axis=1), axis=-1)
+            if 1 in axes:
+                y0, y1 = rows - y1, rows - y0
+            if 2 in axes:
+                x0, x1 = columns - x1, columns - x0
+            corners.append(tf.stack([x0, y0, x1, y1], axis=-1))
+            scores.append(tf.gather(mirrored_scores, order, axis=1))
+        return tf.add_n(corners) / 4.0, tf.add_n(scores) / 4.0
+
+    def _decoder(self, model: keras.Model):
+        """One compiled function per model: images to raw outputs, corners and scores."""
+        if model not in self._decoders:
+            reference = weakref.ref(model)
+            shape = (None, *self.plan.size, self.plan.channels)
+
+            @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)
+            def run(images):
+                outputs = reference()(images, training=False)
+                return outputs, *decode(outputs, self.points, self.steps)
+
+            self._decoders[model] = run
+        return self._decoders[model]
+
+    def _boxes(self, corners, scores, *, threshold: float) -> list[Boxes]:
+        settings, (rows, columns) = self.config.predict, self.plan.size
+        found = []
+        for image_corners, image_scores in zip(corners.numpy(), scores.numpy(), strict=True):
+            boxes = candidates(image_corners, image_scores, score_threshold=threshold).clipped(rows, columns)
+            boxes = boxes.take(boxes.areas > 0)
+            found.append(suppress(boxes, iou=settings.nms_iou, max_detections=settings.max_detections))
+        return found
+
+
+def mirrored_order(size: Sequence[int], strides: Sequence[int], axes: Sequence[int]) -> np.ndarray:
+    """(A,) index of the anchor that lies where each anchor comes to lie when rows (1) and/or columns (2) are mirrored."""
+    order, first = [], 0
+    for stride in strides:
+        rows, columns = size[0] // stride, size[1] // stride
+        index = first + np.arange(rows * columns).reshape(rows, columns)
+        order.append(np.flip(index, [axis - 1 for axis in axes]).ravel())
+        first += rows * columns
+    return np.concatenate(order)
+
+
+def mean_average_precision(
+    truths: Sequence[Boxes], predictions: Sequence[Boxes], num_classes: int, iou: float = 0.5
+) -> float:
+    """COCO's mean over the classes that occur of the 101-point average precision; 0 when no class occurs."""
+    from medcli.boxes import iou_matrix
+
+    values = []
+    for number in range(num_classes):
+        scores, hits, total = [], [], 0
+        for truth, found in zip(truths, predictions, strict=True):
+            real, guess = truth.take(truth.classes == number), found.take(found.classes == number)
+            guess = guess.take(np.argsort(-guess.scores, kind="stable")[:100])
+            total += len(real)
+            overlap = iou_matrix(guess.corners, real.corners)
+            for row in range(len(guess)):
+                best = int(np.argmax(overlap[row])) if len(real) else -1
+                hit = best >= 0 and overlap[row, best] >= iou
+                if hit:
+                    overlap[:, best] = -1
+                scores.append(guess.scores[row])
+                hits.append(hit)
+        if not total:
+            continue
+        hits_so_far = np.cumsum(np.array(hits)[np.argsort(-np.array(scores), kind="stable")])
+        recall, precision = hits_so_far / total, hits_so_far / np.arange(1, len(hits) + 1)
+        precision = np.maximum.accumulate(precision[::-1])[::-1]
+        index = np.searchsorted(recall, np.linspace(0, 1, 101))
+        values.append(np.append(precision, 0.0)[np.minimum(index, len(precision))].mean())
+    return float(np.mean(values)) if values else 0.0
