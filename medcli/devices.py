@@ -80,9 +80,9 @@ def setup_devices(
 ) -> "tf.distribute.Strategy":
     """Prepare the devices for training or prediction and give the strategy to build the model under.
 
-    One device: TensorFlow's default strategy; several GPUs: MirroredStrategy. GPU memory is taken as needed.
-    CPU threads follow the cores that this process may use, unless TF_NUM_INTRAOP_THREADS is set. May be called
-    again.
+    One device: the default strategy; several GPUs: MirroredStrategy. GPU memory is taken as needed.
+    CPU threads follow the cores that this process may use, unless TF_NUM_INTRAOP_THREADS is set. May be
+    called again.
 
     Args:
         devices: How many GPUs to use; "auto": all.

@@ -1,4 +1,4 @@
-"""Keep libraries from talking: TensorFlow's start-up notices, and warnings that may quote a patient's data."""
+"""Keep libraries from talking: TensorFlow's start-up notices, warnings that may quote a patient's data."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ def silence(*, python_warnings: bool = True) -> None:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow without its notice on oneDNN, which no setting turns off; what a failure says is shown."""
+    """Import TensorFlow without its notice on oneDNN, which no setting turns off. Failures are shown."""
     if "tensorflow" in sys.modules:
         return
     with _stderr_held_back():
@@ -32,7 +32,7 @@ def import_tensorflow() -> None:
 
 @contextmanager
 def _stderr_held_back() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2, by C++ too; it is shown only when an exception passes."""
+    """Hold back what is written to file descriptor 2, by C++ too; shown only when an exception passes."""
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         saved = os.dup(2)

@@ -1,0 +1,111 @@
+"""Live progress on stderr. Where stderr is no terminal nothing is drawn."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from medcli.cli.show import duration
+from medcli.progress import Progress, ignore
+
+NOT_MEASURES = {"event", "epoch", "epochs", "validated", "seconds", "learning_rate", "loss"}
+
+
+@contextmanager
+def progress_bars() -> Iterator[Progress]:
+    """Give a `progress(stage, done, total)`; every stage gets a bar with the time left."""
+    if not sys.stderr.isatty():
+        yield ignore
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    stages: dict[str, Any] = {}
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                stages[stage] = bars.add_task(stage, total=total)
+            bars.update(stages[stage], completed=done, total=total)
+
+        yield progress
+
+
+class TrainingDisplay:
+    """Draws the events of `medcli.training.train`: one moving line, and a line for every validated epoch.
+
+    Use as a context manager and pass the object itself as `on_event`.
+    """
+
+    def __enter__(self) -> "TrainingDisplay":
+        self._bars: Any = None
+        self._task: Any = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bars
+
+            columns = (BarColumn(), TextColumn("{task.description}", markup=False))
+            self._bars = Bars(*columns, console=Console(stderr=True, highlight=False))
+            self._bars.start()
+            self._task = self._bars.add_task("building the network", total=None)
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if self._bars is None:
+            return
+        match event["event"]:
+            case "start":
+                self._bars.console.print(start_line(event), markup=False)
+            case "step":
+                self._bars.update(
+                    self._task, description=step_line(event), completed=event["step"], total=event["steps"]
+                )
+            case "epoch" if event.get("validated"):
+                self._bars.console.print(epoch_line(event), markup=False)
+
+
+def start_line(event: Mapping[str, Any]) -> str:
+    """>>> start_line({"parameters": 1234567, "epochs": 30, "steps_per_epoch": 10, "batch_size": 8})
+    '1,234,567 parameters, 30 epochs of 10 steps with 8 samples'
+    """
+    return (
+        f"{event['parameters']:,} parameters, {event['epochs']} epochs of {event['steps_per_epoch']} steps "
+        f"with {event['batch_size']} samples"
+    )
+
+
+def step_line(event: Mapping[str, Any]) -> str:
+    rate = event["samples_per_second"]
+    return (
+        f"epoch {event['epoch']}/{event['epochs']}  loss {event['loss']:.4f}  "
+        f"{rate:.{1 if rate < 10 else 0}f} samples/s  {duration(event['seconds_left'])} left"
+    )
+
+
+def epoch_line(event: Mapping[str, Any]) -> str:
+    measures = {
+        name: value
+        for name, value in event.items()
+        if name not in NOT_MEASURES and isinstance(value, int | float)
+    }
+    shown = "  ".join(f"{name} {value:.4f}" for name, value in measures.items())
+    return f"epoch {event['epoch']:>4}  loss {event['loss']:.4f}  {shown}"

@@ -1,0 +1,82 @@
+"""`medcli predict`: new images through a run's network."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medcli.cli.options import Debug, DryRun, Force, Json, Resume, RunFolder, Set
+
+
+def predict(
+    run: RunFolder,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...", help="Files, folders, globs, a CSV, DICOM series folders or an .npz."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the predictions.")],
+    overlays: Annotated[
+        bool, typer.Option("--overlays", help="Also draw the predictions into pictures.")
+    ] = False,
+    save_probabilities: Annotated[
+        bool, typer.Option("--save-probabilities", help="Segmentation: also write the probabilities.")
+    ] = False,
+    flips: Annotated[
+        bool, typer.Option("--flips", help="Average over mirrored images: slower, often better.")
+    ] = False,
+    set_: Set = [],  # noqa: B006  Typer copies it
+    resume: Resume = False,
+    force: Force = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Predict on new images.
+
+    One bad file does not stop the others; status.csv tells.
+
+    \b
+    Example:
+      medcli predict runs/bccd new_smears/ --out predictions --overlays
+    """
+    from medcli.cli import show
+    from medcli.cli.display import progress_bars
+    from medcli.config.loading import load_config
+    from medcli.errors import SomeCasesFailed
+    from medcli.run import Run
+
+    opened = Run.open(run)
+    settings = load_config(run / "config.yaml", set_).predict
+    wanted = {"overlays": overlays, "save_probabilities": save_probabilities, "flips": flips}
+    settings = settings.model_copy(update={name: True for name, on in wanted.items() if on})
+    if dry_run:
+        from medcli.io.inputs import find_inputs
+
+        names = [case.name for case in find_inputs(inputs, opened.config.data.images)]
+        content = {"run": run, "cases": len(names), "first": names[:5], "would write": out}
+        return show.as_json(content) if json else show.facts("Would predict", content)
+
+    with progress_bars() as progress:
+        from medcli.quiet import import_tensorflow
+
+        import_tensorflow()
+        from medcli.prediction.predict import predict as work
+
+        summary = work(run, inputs, out, settings=settings, force=force, resume=resume, progress=progress)
+    if json:
+        show.as_json(summary)
+    else:
+        show.facts(
+            "Predicted",
+            {
+                "cases": summary.cases,
+                "failed": summary.failed,
+                "time": show.duration(summary.seconds),
+                "folder": summary.folder,
+            },
+        )
+    if summary.failed:
+        raise SomeCasesFailed(f"{summary.failed} of {summary.cases} cases failed; see {out / 'status.csv'}")
+    return None
