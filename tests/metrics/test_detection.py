@@ -13,7 +13,7 @@ from medcli.metrics import detection as ours
 
 
 def by_pycocotools(found, truth, num_classes):
-    """COCOeval's precision (threshold, recall, class) and recall (threshold, class) tables; NaN for absent classes."""
+    """COCOeval's average precision and recall (threshold, class); NaN for absent classes."""
 
     def xywh(corners):
         x0, y0, x1, y1 = (float(value) for value in corners)
@@ -121,7 +121,7 @@ def test_degenerate_inputs_equal_pycocotools(found, truth):
 
 
 def test_two_hits_and_a_miss_by_hand():
-    # By score: hit, false, hit; two true boxes. Precision 1 up to recall .5, then 2/3: 51 and 50 of 101 recalls.
+    # By score: hit, false, hit; two true boxes. Precision is 1 up to recall .5, then 2/3: 51 and 50 recalls.
     truth = Boxes.of([[0, 0, 10, 10], [20, 0, 30, 10]], [0, 0])
     found = Boxes.of([[0, 0, 10, 10], [60, 60, 70, 70], [20, 0, 30, 10]], [0, 0, 0], [0.9, 0.8, 0.7])
     one = ours.match_images([found], [truth], 0)
@@ -187,6 +187,6 @@ def test_confusion_by_hand():
         [0, 0, 1, 1],
         [0.9, 0.8, 0.7, 0.1],
     )
-    # One right, one of class 1 taken for 0, one false alarm; the last is below .25, so its box counts as missed.
+    # One right, one of class 1 taken for 0, one false alarm; the last is below .25, so its box is missed.
     table = ours.confusion_matrix([found], [truth], 2)
     assert table.tolist() == [[1, 0, 0], [1, 0, 1], [0, 1, 0]]
