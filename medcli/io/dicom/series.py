@@ -1,0 +1,102 @@
+"""The series in a folder: which files belong together."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from medcli.errors import FormatError
+from medcli.io.dicom.files import has_image, open_dicom
+
+_NO_IMAGES = {
+    ".json",
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".xml",
+    ".md",
+    ".yaml",
+    ".yml",
+    ".pdf",
+    ".png",
+    ".jpg",
+    ".nii",
+    ".npy",
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series by its headers.
+
+    Attributes:
+        uid: SeriesInstanceUID; "" where the files have none.
+        files: In natural order, images only.
+        modality: Code such as "CT".
+        stackable: Do the files have a place in space, so that they form a volume?
+    """
+
+    uid: str
+    files: tuple[Path, ...]
+    modality: str
+    stackable: bool
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Files of a folder that may be DICOM; those of its subfolders when it holds none itself."""
+
+    def candidates(paths: Iterable[Path]) -> list[Path]:
+        return sorted(
+            path
+            for path in paths
+            if not path.name.startswith(".")
+            and path.suffix.lower() not in _NO_IMAGES
+            and path.name.upper() != "DICOMDIR"
+            and path.is_file()
+        )
+
+    return candidates(folder.iterdir()) or candidates(folder.rglob("*"))
+
+
+def list_series(files: Sequence[Path]) -> list[Series]:
+    """Group files by SeriesInstanceUID from their headers alone; files that are no DICOM images are left out."""
+    found: dict[str, list[Path]] = {}
+    first: dict[str, Dataset] = {}
+    placed: dict[str, bool] = {}
+    for path in files:
+        try:
+            dataset = open_dicom(path, pixels=False)
+            if not has_image(dataset):
+                continue
+            uid = str(dataset.get("SeriesInstanceUID", ""))
+        except FormatError:
+            uid, dataset = (
+                f"unreadable {path.name}",
+                Dataset(),
+            )  # becomes a case whose reading says what is wrong
+        found.setdefault(uid, []).append(path)
+        first.setdefault(uid, dataset)
+        placed[uid] = placed.get(uid, True) and has_place(dataset)
+    return [
+        Series(uid, tuple(paths), str(first[uid].get("Modality", "")), placed[uid])
+        for uid, paths in found.items()
+    ]
+
+
+def has_place(dataset: Dataset) -> bool:
+    """Does the header give the image a position and an orientation?"""
+    if "PerFrameFunctionalGroupsSequence" in dataset:
+        return True
+    return bool(dataset.get("ImagePositionPatient")) and bool(dataset.get("ImageOrientationPatient"))
+
+
+def several_series(folder: Path, series: dict[str, tuple[str, int]]) -> FormatError:
+    """The error that lists them: UID to (modality, number of files)."""
+    listed = "; ".join(
+        f"{uid or 'without UID'} ({modality}, {count} files)" for uid, (modality, count) in series.items()
+    )
+    return FormatError(
+        f"{folder}: one DICOM series was expected, {len(series)} were found: {listed}; name one by its "
+        "SeriesInstanceUID as the part, or keep each in a folder of its own."
+    )
