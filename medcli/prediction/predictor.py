@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from medcli.tasks.base import Task
 
 BATCH_CASES = 64
-BATCH_BYTES = 64 * 2**20
-"""Cases are handed to the task together up to these limits; the task makes batches of its own size of them."""
+BATCH_BYTES = 128 * 2**20
+"""Cases go to the task together up to these limits; the task makes batches of its own size of them."""
 READERS = 2
 
 
@@ -43,6 +43,11 @@ class Read:
     array: np.ndarray
     placement: Placement
     seconds: float
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return self.image.array.nbytes + self.array.nbytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +94,7 @@ class Predictor:
         """
         together = BATCH_CASES if self.run.plan.patch is None else 1
         group: list[Read] = []
-        for case, read in _read_ahead(cases, self._read, ahead=2 * together):
+        for case, read in _read_ahead(cases, self._read, most=2 * together):
             if isinstance(read, MedcliError):
                 yield from self._predict(group)
                 group = []
@@ -155,23 +160,30 @@ def _fits(read: Read, group: list[Read], together: int) -> bool:
     return (
         len(group) < together
         and read.array.shape == group[0].array.shape
-        and (len(group) + 1) * read.array.nbytes <= BATCH_BYTES
+        and (len(group) + 1) * read.size <= BATCH_BYTES
     )
 
 
-def _read_ahead(cases: Iterable[Case], read, *, ahead: int) -> Iterator[tuple[Case, Read | MedcliError]]:
-    """Read in threads, at most `ahead` cases before the one that is asked for; keeps the order."""
+def _read_ahead(cases: Iterable[Case], read, *, most: int) -> Iterator[tuple[Case, Read | MedcliError]]:
+    """Read in threads before it is asked for; keeps the order.
+
+    At most `most` cases wait, or fewer (but two) when they would take more memory than two batches may.
+    """
     cases = iter(cases)
+    ahead = 2
     with ThreadPoolExecutor(READERS, thread_name_prefix="medcli-read") as pool:
         waiting: deque[tuple[Case, Future[Read]]] = deque()
         try:
             while True:
-                for case in islice(cases, ahead - len(waiting)):
+                for case in islice(cases, max(0, ahead - len(waiting))):
                     waiting.append((case, pool.submit(read, case)))
                 if not waiting:
                     return
                 case, future = waiting.popleft()
-                yield case, _outcome(future)
+                outcome = _outcome(future)
+                if isinstance(outcome, Read):
+                    ahead = int(np.clip(2 * BATCH_BYTES // max(1, outcome.size), 2, most))
+                yield case, outcome
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -186,13 +198,13 @@ def _outcome(future: "Future[Read]") -> Read | MedcliError:
 
 
 def _explained(error: Exception) -> MedcliError:
-    """A foreign fault as one sentence; its own words may quote the image's header, so only its kind is told."""
+    """A foreign fault as one sentence; its own words may quote a header, so only its kind is told."""
     if isinstance(error, MedcliError):
         return error
     kind = type(error).__name__
     if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
         explained = DataError("The image needs more memory than there is; lower predict.batch_size.")
     else:
-        explained = DataError(f"The image could not be predicted ({kind}); run with --debug to see where.")
+        explained = DataError(f"The image could not be predicted ({kind}); check that it is whole.")
     explained.__cause__ = error
     return explained

@@ -47,7 +47,7 @@ def _class_by_class(probabilities: np.ndarray, placement: Placement) -> np.ndarr
 
 
 def largest_components(labels: np.ndarray) -> np.ndarray:
-    """Keep only the largest object of every label (neighbours share a face; ties: the first in memory order)."""
+    """Keep only the largest object of every label (neighbours share a face; ties: the first found)."""
     from scipy import ndimage
 
     kept = np.zeros_like(labels)

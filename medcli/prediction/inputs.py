@@ -1,0 +1,59 @@
+"""Which cases to predict: what a person named, told by how the training data named its files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from medcli.case import Case, Source
+from medcli.io.inputs import find_inputs, unique_names
+from medcli.io.readers import stem_of
+from medcli.run import Run
+
+
+def cases_for(run: Run, inputs: Sequence[str | Path], out: Path | None = None) -> list[Case]:
+    """Cases in the order of the inputs; an input that is missing beside others becomes a case that fails.
+
+    Args:
+        inputs: Files, folders, globs, tables, DICOM series, `.npz`; see `medcli.io.inputs.find_inputs`.
+        out: What lies in this folder is a result, not an input.
+
+    Raises:
+        DataError: Nothing was found.
+    """
+    missing = [Path(item) for item in inputs if not Path(item).exists() and not _is_glob(item)]
+    if len(missing) == len(inputs):
+        missing = []
+    present = [item for item in inputs if Path(item) not in missing]
+    cases = find_inputs(present, image_pattern(run))
+    if out is not None and out.is_dir():
+        cases = [case for case in cases if not _within(case, out.resolve())]
+    return unique_names([*cases, *(Case(name=stem_of(path), images=(Source(path),)) for path in missing)])
+
+
+def image_pattern(run: Run) -> str | Mapping[str, str] | None:
+    """How the training data named its images: as the config says, else as the file names show.
+
+    For example, case "la_003" in "imagesTr/la_003_0000.nii.gz" gives "imagesTr/{case}_0000.nii.gz". None when the
+    names have nothing in common but their suffix.
+    """
+    images = run.config.data.images
+    if isinstance(images, Mapping) or (isinstance(images, str) and "{case}" in images):
+        return images
+    patterns = {
+        tuple(source.replace(record.case, "{case}") for source in record.sources) for record in run.records
+    }
+    if len(patterns) != 1:
+        return None
+    (channels,) = patterns
+    if not all("{case}" in channel and "::" not in channel for channel in channels):
+        return None
+    if len(channels) > 1:
+        return {f"channel_{number}": channel for number, channel in enumerate(channels)}
+    return channels[0] if stem_of(Path(channels[0])) != "{case}" else None
+
+
+def _is_glob(item: str | Path) -> bool:
+    return any(mark in str(item) for mark in "*?[")
+
+
+def _within(case: Case, folder: Path) -> bool:
+    return any(source.path.resolve().is_relative_to(folder) for source in case.images)
