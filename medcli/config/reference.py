@@ -56,7 +56,7 @@ def _walk(section: dict[str, Any], definitions: dict[str, Any], prefix: str) -> 
             expected="a section (key: value)" if reference else expected(node),
             default=node.get("default"),
             required=name in required,
-            description=node.get("description", ""),
+            description=node.get("description") or definitions.get(reference, {}).get("description", ""),
             is_path=any(choice.get("format") == "path" for choice in _choices(node)),
             is_section=bool(reference),
             is_mapping=any(choice.get("type") == "object" for choice in _choices(node)),
@@ -125,10 +125,10 @@ def markdown() -> str:
         "Generated from `medcli/config/schema.py` with `medcli config reference`; do not edit by hand.",
         "",
         "One YAML (version 1.2) describes one job. Unknown keys are refused. Paths are relative to the",
-        "folder of the YAML; the patterns, files and folders of `data` start from `data.root`. On the command",
-        "line `--set section.key=value` overrides any key; paths given there are relative to the current folder.",
-        "`auto` lets the data decide: the decision and the numbers behind it stand in `plan.yaml` of the",
-        "prepared folder.",
+        "folder of the YAML; the patterns, files and folders of `data` start from `data.root`. On the",
+        "command line `--set section.key=value` overrides any key; paths given there are relative to the",
+        "current folder. `auto` lets the data decide: the decision and the numbers behind it stand in",
+        "`plan.yaml` of the prepared folder.",
         "",
         "```bash",
         "medcli config check my.yaml                      # every fault at once, with file, line and key",
@@ -157,7 +157,7 @@ def _section(prefix: str) -> list[str]:
         default = "required" if setting.required else "" if setting.is_section else _code(setting.default)
         name = setting.key[len(prefix) :]
         cells = (f"`{name}`", setting.expected, default, setting.description)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |")
     return [*lines, ""]
 
 
