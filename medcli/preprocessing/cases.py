@@ -1,0 +1,141 @@
+"""Prepare cases and write their arrays under content keys. Runs in worker processes."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from medcli.case import Case
+from medcli.errors import MedcliError
+from medcli.files import plain, write_array
+from medcli.preprocessing.intensity import enhanced, to_color
+from medcli.preprocessing.labels import IGNORE, map_labels
+from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.prepare import finite, place, prepare
+from medcli.preprocessing.prepared import image_path, label_path
+from medcli.preprocessing.scan import Scan, Values, read_labels
+
+CODE_VERSION = 1
+"""Raise it when the same input and plan give other arrays."""
+
+_SHAPING = (
+    "task dimensions label_ids channels color reorient spacing size keep_aspect crop contrast clahe_clip "
+    "clahe_tiles gamma intensity"
+).split()
+"""The fields of the plan that shape arrays."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """One prepared case, or why it could not be prepared.
+
+    Attributes:
+        fault: "" when its arrays are written.
+        shape: Spatial shape of the prepared image.
+        objects: Boxes or labelled voxels.
+        present: Class indices that occur in the label.
+    """
+
+    fault: str = ""
+    shape: tuple[int, ...] = ()
+    objects: int = 0
+    present: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Some cases for one worker."""
+
+    cases: Sequence[Case]
+    keys: Sequence[str]
+    plan: Plan
+    folder: Path
+
+
+def case_key(case: Case, scan: Scan, plan: Plan) -> str:
+    """Name of the arrays: a hash over the files' content and all that shapes the arrays."""
+    settings = plan.model_dump(include=set(_SHAPING))
+    boxes = None if case.boxes is None else [case.boxes.corners, case.boxes.classes]
+    content = {"code": CODE_VERSION, "files": scan.digest, "plan": settings, "boxes": boxes}
+    text = json.dumps(plain(content), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def prepare_cases(job: Job) -> list[Done]:
+    """Prepare and write some cases; a fault in one never stops the others, a full disk stops everything (OSError)."""
+    return [_prepare_safely(case, key, job) for case, key in zip(job.cases, job.keys, strict=True)]
+
+
+def _prepare_safely(case: Case, key: str, job: Job) -> Done:
+    try:
+        return _prepare(case, key, job)
+    except MedcliError as error:
+        return Done(fault=str(error))
+    except MemoryError:
+        return Done(fault=f"{case.images[0].path}: does not fit into memory when prepared.")
+
+
+def _prepare(case: Case, key: str, job: Job) -> Done:
+    from medcli.io.readers import read_channels
+
+    image = read_channels(case.images)
+    array, placement = prepare(image, job.plan)
+    label = None
+    if job.plan.task == "segmentation":
+        mask = read_labels(case, image)
+        assert mask is not None
+        label = placement.labels(map_labels(mask, job.plan))
+    elif job.plan.task == "detection":
+        assert case.boxes is not None
+        boxes = placement.boxes(case.boxes)
+        boxes = boxes.take(boxes.areas > 0)
+        label = np.concatenate([boxes.corners, boxes.classes[:, None].astype(np.float32)], axis=1)
+    if label is not None:
+        write_array(label_path(job.folder, key), label)
+    write_array(image_path(job.folder, key), array)
+    return described(array.shape[:-1], label, job.plan)
+
+
+def described(shape: Sequence[int], label: np.ndarray | None, plan: Plan) -> Done:
+    """What the manifest says of a prepared case."""
+    if label is None:
+        return Done(shape=tuple(shape))
+    if plan.task == "detection":
+        return Done("", tuple(shape), len(label), tuple(int(n) for n in np.unique(label[:, 4])))
+    counts = np.bincount(label.ravel(), minlength=256)
+    ids = [n for n in np.flatnonzero(counts) if 0 < n < IGNORE]
+    return Done("", tuple(shape), int(sum(counts[n] for n in ids)), tuple(int(n) - 1 for n in ids))
+
+
+def already_there(key: str, plan: Plan, folder: Path) -> Done | None:
+    """The case as an earlier, perhaps interrupted, run has left it; None when an array is missing or cut short."""
+    try:
+        image = np.load(image_path(folder, key), mmap_mode="r", allow_pickle=False)
+        label = None
+        if plan.task != "classification":
+            label = np.load(label_path(folder, key), allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return described(image.shape[:-1], label, plan)
+
+
+def measure_cases(job: Job) -> list[list[Values] | None]:
+    """Values per channel after window and contrast, for one mean and std; None for a case that cannot be read."""
+    return [_measure(case, job.plan) for case in job.cases]
+
+
+def _measure(case: Case, plan: Plan) -> list[Values] | None:
+    from medcli.io.readers import read_channels
+    from medcli.preprocessing.geometry import resize
+
+    try:
+        image = read_channels(case.images)
+        array = to_color(image.array, plan.color)
+        placement = place(image, array, plan)
+        array = enhanced(resize(finite(placement.cut(array)), placement.scaled), plan)
+    except MedcliError:
+        return None
+    return [Values.of(array[..., channel]) for channel in range(array.shape[-1])]

@@ -1,0 +1,189 @@
+"""Faults in the data that the files themselves do not refuse: odd shapes, missing labels, boxes outside, duplicates."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from medcli.boxes import Boxes
+from medcli.case import Case, Problem
+from medcli.preprocessing.labels import unknown_ids
+from medcli.preprocessing.scan import Scan
+
+OUTSIDE = 0.5
+"""Pixels by which a box may pass the edge of its image before it is said."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A case and what was seen of it."""
+
+    case: Case
+    scan: Scan
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What is left to work with, and what was found on the way."""
+
+    seen: list[Seen]
+    problems: list[Problem]
+
+
+def check(seen: Sequence[Seen], task: str, root: Path, *, multi_label: bool = False) -> Checked:
+    """Leave out what cannot be used and say why; warn of what can."""
+    problems: list[Problem] = []
+    kept = []
+    usual = _usual_kind([entry.scan for entry in seen if not entry.scan.fault])
+    for entry in seen:
+        reason = entry.scan.fault or _odd_kind(entry.scan, usual) or _no_label(entry.case, task, multi_label)
+        file = shown_file(entry.case, root)
+        if reason:
+            problems.append(Problem(entry.case.name, file, _below_root(reason, file, root)))
+            continue
+        entry, warnings = _inspected(entry, task)
+        problems += [
+            Problem(entry.case.name, file, _below_root(text, file, root), False) for text in warnings
+        ]
+        kept.append(entry)
+    return Checked(kept, problems)
+
+
+def check_ids(seen: Sequence[Seen], label_ids: Sequence[Sequence[int]], root: Path) -> list[Problem]:
+    """Warn of values in label files that no class claims."""
+    problems = []
+    for entry in seen:
+        unknown = unknown_ids(label_ids, entry.scan.labels)
+        if unknown:
+            text = (
+                f"label values {', '.join(map(str, unknown[:5]))} belong to no class and count as background."
+            )
+            problems.append(Problem(entry.case.name, shown_file(entry.case, root), text, False))
+    return problems
+
+
+def shown_file(case: Case, root: Path) -> str:
+    """The case's first image file, relative to the data's root where it lies below it."""
+    path = case.images[0].path
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def _below_root(reason: str, file: str, root: Path) -> str:
+    """Without the root's path, and without the file's name in front, which has its own column."""
+    return reason.replace(f"{root}/", "").removeprefix(f"{file}: ")
+
+
+def _usual_kind(scans: Sequence[Scan]) -> tuple[int, int]:
+    """(number of spatial axes, channels) of most images."""
+    counts = Counter((len(scan.shape), scan.channels) for scan in scans)
+    return counts.most_common(1)[0][0] if counts else (0, 0)
+
+
+def _odd_kind(scan: Scan, usual: tuple[int, int]) -> str:
+    axes, channels = usual
+    if len(scan.shape) != axes:
+        return (
+            f"expected {_kind(axes)} like most images here, found {_kind(len(scan.shape))}; keep them apart."
+        )
+    colors = {1, 3}
+    if scan.channels != channels and not (axes == 2 and {scan.channels, channels} <= colors):
+        return f"expected {channels} channel(s) like most images here, found {scan.channels}."
+    return ""
+
+
+def _kind(axes: int) -> str:
+    return "a picture" if axes == 2 else "a volume"
+
+
+def _no_label(case: Case, task: str, multi_label: bool) -> str:
+    if task == "classification" and not case.classes and not multi_label:
+        return "no class is known for it; add it to the table or leave the image out."
+    if task == "detection" and case.boxes is None:
+        return "it has no annotation; add one (without boxes if the image is empty) or leave the image out."
+    if task == "segmentation" and not case.masks:
+        return "it has no label file; add one or leave the image out."
+    return ""
+
+
+def _inspected(entry: Seen, task: str) -> tuple[Seen, list[str]]:
+    """The case with its boxes inside the image, and warnings."""
+    warnings = list(entry.scan.notes)
+    if entry.scan.constant:
+        warnings.append("the image is constant: every value is the same.")
+    if task == "segmentation" and not any(value > 0 for value in entry.scan.labels):
+        warnings.append("its label is empty: every voxel is background.")
+    if task == "detection" and entry.case.boxes is not None:
+        boxes, more = _inside(entry.case.boxes, entry.scan.shape)
+        entry = replace(entry, case=replace(entry.case, boxes=boxes))
+        warnings += more
+    return entry, warnings
+
+
+def _inside(boxes: Boxes, shape: tuple[int, ...]) -> tuple[Boxes, list[str]]:
+    rows, columns = shape[:2]
+    clipped = boxes.clipped(rows, columns)
+    passed = np.abs(clipped.corners - boxes.corners).max(axis=1, initial=0) > OUTSIDE
+    usable = clipped.areas > 0
+    warnings = []
+    if (passed & usable).any():
+        warnings.append(
+            f"{int((passed & usable).sum())} boxes reach over the image's edge and were cut there."
+        )
+    if not usable.all():
+        warnings.append(
+            f"{int((~usable).sum())} boxes lie outside the image or have no area and were dropped."
+        )
+    return clipped.take(usable), warnings
+
+
+# ---- duplicates
+
+
+def same_groups(seen: Sequence[Seen]) -> dict[str, str]:
+    """Patient to group: patients that share an image (not a constant one) are one group, named after the first."""
+    leader = {entry.case.patient: entry.case.patient for entry in seen}
+
+    def first(patient: str) -> str:
+        while leader[patient] != patient:
+            patient = leader[patient]
+        return patient
+
+    for entries in duplicates(seen):
+        names = sorted({first(entry.case.patient) for entry in entries})
+        for name in names[1:]:
+            leader[name] = names[0]
+    return {patient: first(patient) for patient in leader}
+
+
+def duplicates(seen: Sequence[Seen]) -> list[list[Seen]]:
+    """Sets of two or more cases with the same image values; constant images do not count."""
+    by_content: dict[str, list[Seen]] = defaultdict(list)
+    for entry in seen:
+        if not entry.scan.constant:
+            by_content[entry.scan.content].append(entry)
+    return [entries for entries in by_content.values() if len(entries) > 1]
+
+
+def duplicate_problems(seen: Sequence[Seen], split: dict[str, str], root: Path) -> list[Problem]:
+    """One warning per set of duplicates: whether they cross splits, join patients, or differ in their labels."""
+    problems = []
+    for entries in duplicates(seen):
+        names = [entry.case.name for entry in entries]
+        parts = sorted({split[name] for name in names})
+        text = f"the same image as {', '.join(names[1:4])}{', ...' if len(names) > 4 else ''}"
+        if len(parts) > 1:
+            text += f", in different given splits ({', '.join(parts)}): measures on them are too good"
+        elif len({entry.case.patient for entry in entries}) > 1:
+            text += "; their patients are kept in one split"
+        if len({_label(entry) for entry in entries}) > 1:
+            text += "; their labels differ"
+        problems.append(Problem(names[0], shown_file(entries[0].case, root), text + ".", False))
+    return problems
+
+
+def _label(entry: Seen) -> tuple:
+    boxes = entry.case.boxes
+    corners = () if boxes is None else tuple(map(tuple, boxes.corners.tolist()))
+    return entry.case.classes, corners, tuple(sorted(entry.scan.labels.items()))

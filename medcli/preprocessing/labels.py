@@ -1,0 +1,136 @@
+"""Label ids: from the values in mask files to consecutive ids with names."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medcli.config.schema import Data
+from medcli.errors import ConfigError, DataError
+from medcli.preprocessing.plan import Plan
+
+IGNORE = 255
+"""Label of voxels that neither training nor evaluation counts."""
+
+MANY = 16
+"""More different values than this in label files without declared classes are taken for numbered objects."""
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """What the values in the label files mean: see `Plan.classes` and `Plan.label_ids`."""
+
+    classes: list[str]
+    label_ids: list[list[int]]
+    reason: str
+
+
+def map_labels(mask: np.ndarray, plan: Plan) -> np.ndarray:
+    """Turn the values of a label file into ids: uint8 of the same shape, 0 = background, i + 1 = plan.classes[i].
+
+    Values that no class claims become background. Negative values are background too.
+    """
+    if not plan.label_ids:
+        return (mask > 0).astype(np.uint8)
+    out = np.zeros(mask.shape, np.uint8)
+    for index, values in enumerate(plan.label_ids, start=1):
+        out[np.isin(mask, values)] = index
+    return out
+
+
+def label_rule(
+    data: Data,
+    declared: Mapping[str, list[int]] | None,
+    found: Iterable[int],
+    *,
+    separate_masks: bool = False,
+) -> LabelRule:
+    """Decide names and ids.
+
+    Args:
+        data: The settings `classes` and `labels_are`.
+        declared: Names and ids that the data set itself brings (nnU-Net's dataset.json), or None.
+        found: All values above zero in the label files.
+        separate_masks: Every class has a file of its own, so that ids are 1, 2, ... in their order.
+    """
+    found = sorted({int(value) for value in found if value > 0})
+    if not found:
+        raise DataError("Every label file is empty (no value above zero); check data.labels.")
+    names = list(data.classes if data.classes is not None else declared or [])
+    if separate_masks:
+        names = names or [f"label_{value}" for value in found]
+        return LabelRule(names, [[i] for i in range(1, len(names) + 1)], "one mask file per class")
+    if isinstance(data.classes, dict) and data.labels_are in ("auto", "ids"):
+        ids = [[value] if isinstance(value, int) else list(value) for value in data.classes.values()]
+        return _checked(LabelRule(names, ids, f"ids as data.classes maps them; found {_some(found)}"), found)
+    if data.classes is None and declared and data.labels_are in ("auto", "ids"):
+        ids = [list(values) for values in declared.values()]
+        return _checked(
+            LabelRule(names, ids, f"ids as the data set declares them; found {_some(found)}"), found
+        )
+    everything = _one_class(data.labels_are, names, found)
+    if everything:
+        if len(names) > 1:
+            raise ConfigError(
+                f"data.classes: expected one name for masks that are {data.labels_are}, got {len(names)}; "
+                f"name one class or set data.labels_are: ids."
+            )
+        return LabelRule(names or ["foreground"], [], everything)
+    if not names:
+        mapped = "" if found == list(range(1, len(found) + 1)) else " (mapped to consecutive ids)"
+        rule = LabelRule(
+            [f"label_{value}" for value in found], [[v] for v in found], f"ids found: {_some(found)}{mapped}"
+        )
+        return _checked(rule, found)
+    if max(found) > len(names) and len(found) == len(names):
+        pairs = ", ".join(f"{value} = {name}" for value, name in zip(found, names, strict=True))
+        return LabelRule(
+            names, [[v] for v in found], f"as many names as values, sparse ids mapped in order: {pairs}"
+        )
+    rule = LabelRule(
+        names, [[i] for i in range(1, len(names) + 1)], f"ids 1 to {len(names)} in the order of the names"
+    )
+    return _checked(rule, found)
+
+
+def unknown_ids(label_ids: Sequence[Sequence[int]], found: Iterable[int]) -> list[int]:
+    """Values above zero that no class claims."""
+    if not label_ids:
+        return []
+    known = {value for values in label_ids for value in values}
+    return sorted({int(value) for value in found if value > 0} - known)
+
+
+def _one_class(labels_are: str, names: Sequence[str], found: Sequence[int]) -> str:
+    """Why everything above zero is one class, or "" when it is not."""
+    if labels_are in ("binary", "instances"):
+        return f"data.labels_are: {labels_are}, so every value above zero is the one class"
+    if labels_are == "ids":
+        return ""
+    if len(names) == 1:
+        return f"one class is named, so every value above zero is it (found {_some(found)})"
+    if not names and len(found) == 1:
+        return f"masks hold 0 and {found[0]} only, so they are binary"
+    if not names and len(found) > MANY:
+        return f"{len(found)} different values without names, so they number objects of one class"
+    return ""
+
+
+def _checked(rule: LabelRule, found: Sequence[int]) -> LabelRule:
+    known = {value for values in rule.label_ids for value in values}
+    if not known & set(found):
+        raise DataError(
+            f"No label file holds an id of data.classes (expected {_some(sorted(known))}, found {_some(found)}); "
+            f"check data.classes, or set data.labels_are."
+        )
+    if len(rule.classes) >= IGNORE:
+        raise DataError(
+            f"Found {len(rule.classes)} label ids, more than the {IGNORE - 1} that can be told apart; "
+            f"set data.labels_are: instances if they number objects."
+        )
+    return rule
+
+
+def _some(values: Sequence[int], limit: int = 8) -> str:
+    shown = ", ".join(map(str, values[:limit]))
+    return shown + (f", ... ({len(values)} values)" if len(values) > limit else "")

@@ -1,0 +1,162 @@
+"""How large patches and batches are and how deep the network is: from the sizes of the prepared images."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medcli.config.schema import Config
+from medcli.errors import ConfigError
+
+COARSEST_EDGE = 4
+"""No axis is halved below this many voxels."""
+PATCH_VOXELS = 300_000
+"""Most voxels of a 3D patch."""
+BATCH_VOXELS = 600_000
+"""Voxels of a 3D batch that `auto` aims at."""
+LARGEST_PATCH_2D, SMALLEST_PATCH_2D = 256, 128
+BATCH_PIXELS = 8 * 256**2
+MOST_STAGES = {2: 5, 3: 5}
+SMALL_PICTURE = 64
+"""Pictures up to this side are trained in larger batches."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What `Plan` says of the network: patch (segmentation), batch size, stages and strides (U-Net)."""
+
+    patch: tuple[int, ...] | None
+    batch_size: int
+    stages: int
+    strides: tuple[tuple[int, ...], ...]
+
+
+def network_shape(
+    config: Config,
+    shapes: Sequence[tuple[int, ...]],
+    spacing: Sequence[float] | None,
+    size: Sequence[int] | None,
+    reasons: dict[str, str],
+) -> Network:
+    """Decide for prepared images of these shapes (and this spacing in mm, if known)."""
+    if config.task != "segmentation":
+        assert size is not None
+        return _whole_images(config, size, reasons)
+    median = tuple(math.ceil(n) for n in np.median(shapes, axis=0))
+    spacing = tuple(spacing) if spacing else (1.0,) * len(median)
+    fixed = config.train.patch if isinstance(config.train.patch, list) else None
+    asked = config.model.stages if isinstance(config.model.stages, int) else None
+    if fixed and len(fixed) != len(median):
+        raise ConfigError(f"train.patch: expected {len(median)} numbers for these images, got {len(fixed)}.")
+    if fixed:
+        patch = tuple(fixed)
+        strides = _strides(patch, spacing, asked, exact=True)
+        reasons["patch"] = "set in the config"
+    else:
+        wanted = _wanted_patch(median, spacing)
+        strides = _strides(wanted, spacing, asked)
+        patch = _rounded(wanted, strides, median)
+        reasons["patch"] = (
+            f"median prepared shape {_by(median)}, at most {_limit(len(median))}, multiples of the total stride"
+        )
+    if asked and len(strides) < asked:
+        raise ConfigError(
+            f"model.stages: a patch of {_by(patch)} can be halved {len(strides) - 1} times, so expected at most "
+            f"{len(strides)} stages, got {asked}; enlarge train.patch or lower model.stages."
+        )
+    reasons["stages"] = (
+        "set in the config"
+        if asked
+        else f"halved while an axis keeps at least {COARSEST_EDGE} voxels: {len(strides)}"
+    )
+    reasons["strides"] = "an axis waits while its spacing is more than twice the finest"
+    return Network(patch, _batch(config, patch, reasons), len(strides), strides)
+
+
+def _whole_images(config: Config, size: Sequence[int], reasons: dict[str, str]) -> Network:
+    stages = config.model.stages if isinstance(config.model.stages, int) else 4
+    if config.task == "detection":
+        stages = 3
+        reasons["stages"] = "the detector predicts at strides 8, 16 and 32"
+        automatic = 8
+    else:
+        reasons["stages"] = (
+            "set in the config" if config.model.stages != "auto" else "residual networks have 4"
+        )
+        automatic = 64 if max(size) <= SMALL_PICTURE and len(size) == 2 else 32 if len(size) == 2 else 8
+    if isinstance(config.train.batch_size, int):
+        reasons["batch_size"] = "set in the config"
+        return Network(None, config.train.batch_size, stages, ())
+    reasons["batch_size"] = f"{automatic} for {config.task} of {_by(size)}"
+    return Network(None, automatic, stages, ())
+
+
+def _wanted_patch(median: Sequence[int], spacing: Sequence[float]) -> tuple[int, ...]:
+    """2D: 256 a side; 3D: a cube in mm of `PATCH_VOXELS`; never larger than the median image."""
+    if len(median) == 2:
+        return tuple(min(n, LARGEST_PATCH_2D) for n in median)
+    if math.prod(median) <= PATCH_VOXELS:
+        return tuple(median)
+    low, high = 0.0, max(n * step for n, step in zip(median, spacing, strict=True))
+    for _ in range(60):
+        side = (low + high) / 2
+        edges = [min(n, side / step) for n, step in zip(median, spacing, strict=True)]
+        low, high = (side, high) if math.prod(edges) <= PATCH_VOXELS else (low, side)
+    return tuple(max(1, min(n, round(low / step))) for n, step in zip(median, spacing, strict=True))
+
+
+def _strides(
+    patch: Sequence[int], spacing: Sequence[float], asked: int | None, *, exact: bool = False
+) -> tuple[tuple[int, ...], ...]:
+    """Stride per axis on entering each stage, the first all ones.
+
+    An axis is halved while it keeps `COARSEST_EDGE` voxels (1 when the number of stages is asked for; `exact`: also
+    only while it stays whole) and its spacing is at most twice the finest of those axes.
+    """
+    least = 1 if asked else COARSEST_EDGE
+    edges, steps = [float(n) for n in patch], list(spacing)
+    strides = [(1,) * len(edges)]
+    while len(strides) < (asked or MOST_STAGES[len(edges)]):
+        able = [edge / 2 >= least and (not exact or edge % 2 == 0) for edge in edges]
+        if not any(able):
+            break
+        finest = min(step for step, can in zip(steps, able, strict=True) if can)
+        stride = tuple(2 if can and step <= 2 * finest else 1 for step, can in zip(steps, able, strict=True))
+        edges = [edge / s for edge, s in zip(edges, stride, strict=True)]
+        steps = [step * s for step, s in zip(steps, stride, strict=True)]
+        strides.append(stride)
+    return tuple(strides)
+
+
+def _rounded(
+    wanted: Sequence[int], strides: Sequence[Sequence[int]], median: Sequence[int]
+) -> tuple[int, ...]:
+    """Multiples of the total stride: up where the image fits whole, else down."""
+    total = np.prod(strides, axis=0)
+    patch = []
+    for edge, step, whole in zip(wanted, total, median, strict=True):
+        up = edge >= whole or edge < step
+        patch.append(int((math.ceil if up else math.floor)(edge / step) * step))
+    return tuple(patch)
+
+
+def _batch(config: Config, patch: Sequence[int], reasons: dict[str, str]) -> int:
+    if isinstance(config.train.batch_size, int):
+        reasons["batch_size"] = "set in the config"
+        return config.train.batch_size
+    voxels = math.prod(patch)
+    if len(patch) == 2:
+        batch = max(2, min(16, round(BATCH_PIXELS / voxels)))
+    else:
+        batch = max(2, min(8, round(BATCH_VOXELS / voxels)))
+    reasons["batch_size"] = f"patches of {voxels} voxels"
+    return batch
+
+
+def _limit(dimensions: int) -> str:
+    return f"{LARGEST_PATCH_2D} a side" if dimensions == 2 else f"{PATCH_VOXELS} voxels"
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -1,0 +1,246 @@
+"""Look at every case once: can it be read, what does it hold, has it been seen before. Runs in worker processes."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medcli.case import Case, Source
+from medcli.errors import MedcliError
+from medcli.files import plain, sha256
+from medcli.image import Image
+from medcli.preprocessing.geometry import foreground_box
+from medcli.preprocessing.intensity import is_grey, to_grey
+
+SCAN_VERSION = 1
+"""Raise it when a scan of the same file would come out differently."""
+
+LEVELS = (0, 0.1, 0.5, 1, 2, 5, *range(10, 95, 5), 95, 98, 99, 99.5, 99.9, 100)
+"""Percentiles that describe the values of one image."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """Summary of many numbers: how many, their sums and percentiles (at `LEVELS`)."""
+
+    count: int
+    total: float
+    squares: float
+    percentiles: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Values":
+        numbers = np.asarray(values, np.float64).ravel()
+        if numbers.size == 0:
+            return cls(0, 0.0, 0.0, ())
+        step = max(1, numbers.size // 200_000)
+        percentiles = np.percentile(numbers[::step], LEVELS)
+        percentiles[[0, -1]] = numbers.min(), numbers.max()
+        return cls(
+            numbers.size,
+            float(numbers.sum()),
+            float(np.square(numbers).sum()),
+            tuple(float(f"{value:.7g}") for value in percentiles),
+        )
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was seen of one case.
+
+    Attributes:
+        signature: Paths, sizes and times of its files, to tell whether they are still the same.
+        fault: Why the case cannot be used, or "".
+        digest: Over the content of its files, images and masks.
+        content: Over the decoded image alone: two cases with the same are duplicates.
+        shape, spacing, affine, modality, dtype, channels, notes: Of the image as read.
+        files: Names of all image files read (a DICOM series has many).
+        grey: Its colour channels are all the same (or there is only one).
+        constant: All its values are the same.
+        foreground: Share of the voxels in the box around all that is above the lowest value.
+        values: Per channel; `grey_values` of its luminance when it has colours.
+        inside: Per channel, of the voxels with a label above zero; empty when there are none.
+        labels: Segmentation: voxels per value in the mask, largest values cut at 1,000 kinds.
+    """
+
+    signature: str
+    fault: str = ""
+    digest: str = ""
+    content: str = ""
+    shape: tuple[int, ...] = ()
+    spacing: tuple[float, ...] | None = None
+    affine: tuple[tuple[float, ...], ...] | None = None
+    modality: str = ""
+    dtype: str = ""
+    channels: int = 0
+    notes: tuple[str, ...] = ()
+    grey: bool = True
+    constant: bool = False
+    foreground: float = 1.0
+    values: tuple[Values, ...] = ()
+    grey_values: Values | None = None
+    inside: tuple[Values, ...] = ()
+    labels: dict[int, int] = field(default_factory=dict)
+
+
+def scan_cases(job: tuple[Sequence[Case], Sequence[str]]) -> list[Scan]:
+    """Scan several cases, each with its signature; a fault in one never stops the others."""
+    return [_scan_safely(case, signature) for case, signature in zip(*job, strict=True)]
+
+
+def _scan_safely(case: Case, signature: str) -> Scan:
+    try:
+        return scan_case(case, signature)
+    except MedcliError as error:
+        return Scan(signature, fault=str(error))
+    except MemoryError:
+        return Scan(signature, fault=f"{case.images[0].path}: does not fit into memory.")
+
+
+def scan_case(case: Case, signature: str) -> Scan:
+    """Read image and masks and describe them. Raises FormatError when one cannot be read or does not fit the other."""
+    from medcli.io.readers import read_channels
+
+    image = read_channels(case.images)
+    mask = read_labels(case, image)
+    array = image.array
+    grey = image.ndim == 2 and is_grey(array)
+    inside = array[mask > 0] if mask is not None else array[:0]
+    start, stop = foreground_box(array)
+    kept = np.prod([b - a for a, b in zip(start, stop, strict=True)]) / max(1, np.prod(image.shape))
+    values = tuple(Values.of(array[..., channel]) for channel in range(image.channels))
+    return Scan(
+        signature=signature,
+        digest=_digest(case, image, mask),
+        content=_content(array),
+        shape=image.shape,
+        spacing=image.spacing,
+        affine=None if image.affine is None else tuple(tuple(row) for row in image.affine.tolist()),
+        modality=image.modality,
+        dtype=str(array.dtype),
+        channels=image.channels,
+        notes=image.notes,
+        grey=grey or image.channels == 1,
+        constant=all(v.percentiles[0] == v.percentiles[-1] for v in values),
+        foreground=float(kept),
+        values=values,
+        grey_values=Values.of(to_grey(array))
+        if image.ndim == 2 and image.channels == 3 and not grey
+        else None,
+        inside=tuple(Values.of(inside[..., c]) for c in range(image.channels)) if inside.size else (),
+        labels=_counts(mask) if mask is not None else {},
+    )
+
+
+def read_labels(case: Case, image: Image) -> np.ndarray | None:
+    """The case's masks as values, on the image's grid; None when it has none."""
+    if not case.masks:
+        return None
+    from medcli.io.masks import read_mask
+
+    return read_mask(case.masks, image)
+
+
+def _counts(mask: np.ndarray) -> dict[int, int]:
+    ids, counts = np.unique(mask, return_counts=True)
+    return {int(value): int(count) for value, count in list(zip(ids, counts, strict=True))[:1000]}
+
+
+def _content(array: np.ndarray) -> str:
+    head = f"{array.shape}{array.dtype}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _digest(case: Case, image: Image, mask: np.ndarray | None) -> str:
+    """Over the files; over the array for a part of an `.npz`, since that file holds all cases."""
+    stacked = [source for source in case.images if source.part and source.path.is_file()]
+    if stacked:
+        parts = [_content(image.array)]
+    else:
+        parts = [sha256(path) for path in image.sources]
+    if mask is not None:
+        parts.append(_content(mask))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+# ---- remembering scans, so that a second run need not read the files
+
+
+class Signatures:
+    """Describes the files of cases by path, size and time of change."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str] = {}
+
+    def of(self, case: Case) -> str:
+        parts = [f"{SCAN_VERSION}"]
+        for source in (*case.images, *case.masks):
+            parts.append(f"{source.path}::{source.part}:{self._stamp(source)}")
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def size(self, case: Case) -> int:
+        """Bytes of its files on disk (of the whole file for a part of one)."""
+        return sum(int(self._stamp(source).split("@")[0] or 0) for source in (*case.images, *case.masks))
+
+    def _stamp(self, source: Source) -> str:
+        if source.path not in self._known:
+            self._known[source.path] = _stamp(source.path)
+        return self._known[source.path]
+
+
+def _stamp(path: Path) -> str:
+    """ "total size@digest of sizes and times" of a file or of everything in a folder; "" when it is not there."""
+    try:
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+        else:
+            files = [path]
+        stats = [(str(file), file.stat()) for file in files]
+    except OSError:
+        return ""
+    text = "\n".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats)
+    return f"{sum(stat.st_size for _, stat in stats)}@{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def load_scans(path: Path) -> dict[str, Scan]:
+    """Earlier scans by signature; a broken last line (the run was killed) and old versions are passed over."""
+    found: dict[str, Scan] = {}
+    if not path.is_file():
+        return found
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            scan = _from_plain(json.loads(line))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+        found[scan.signature] = scan
+    return found
+
+
+def append_scans(path: Path, scans: Iterable[Scan]) -> None:
+    """Add lines to the memory; nothing is lost but the last line when the process is killed meanwhile."""
+    with open(path, "a", encoding="utf-8") as stream:
+        for scan in scans:
+            stream.write(json.dumps(plain(asdict(scan)), separators=(",", ":")) + "\n")
+
+
+def _from_plain(row: dict[str, Any]) -> Scan:
+    def values(entry: dict[str, Any]) -> Values:
+        return Values(entry["count"], entry["total"], entry["squares"], tuple(entry["percentiles"]))
+
+    return Scan(
+        **row
+        | {
+            "shape": tuple(row["shape"]),
+            "spacing": None if row["spacing"] is None else tuple(row["spacing"]),
+            "affine": None if row["affine"] is None else tuple(tuple(line) for line in row["affine"]),
+            "notes": tuple(row["notes"]),
+            "values": tuple(values(entry) for entry in row["values"]),
+            "grey_values": values(row["grey_values"]) if row["grey_values"] else None,
+            "inside": tuple(values(entry) for entry in row["inside"]),
+            "labels": {int(key): count for key, count in row["labels"].items()},
+        }
+    )
