@@ -1,12 +1,12 @@
 """The run folder: everything that evaluating, predicting and explaining need of a training.
 
-    config.yaml        the resolved configuration
-    plan.yaml          what `auto` became, for the data and for the network
-    manifest.csv       the cases and the part each was in
-    environment.json   versions, device, precision, git commit, seed
-    model.keras        the best weights by validation, with model.keras.sha256
-    checkpoints/       full state for `--resume`
-    history.csv  curves.png  logs/
+config.yaml        the resolved configuration
+plan.yaml          what `auto` became, for the data and for the network
+manifest.csv       the cases and the part each was in
+environment.json   versions, device, precision, git commit, seed
+model.keras        the best weights by validation, with model.keras.sha256
+checkpoints/       full state for `--resume`
+history.csv  curves.png  logs/
 """
 
 import json
@@ -45,11 +45,17 @@ class Run:
         """Raises RunError when the folder is no run or was not trained yet."""
         folder = Path(folder)
         if not folder.is_dir():
-            raise RunError(f"{folder}: no such run folder; run `medcli train` first, or give the folder that it named.")
+            raise RunError(
+                f"{folder}: no such run folder; run `medcli train` first, or give the folder that it named."
+            )
         if not (folder / "config.yaml").is_file():
-            raise RunError(f"{folder}: not a run folder (config.yaml is missing); give the folder that `medcli train` wrote.")
+            raise RunError(
+                f"{folder}: not a run folder (config.yaml is missing); give the folder that `medcli train` wrote."
+            )
         if not (folder / MODEL).is_file():
-            raise RunError(f"{folder}: the run has no weights ({MODEL} is missing); finish it with `medcli train --resume`.")
+            raise RunError(
+                f"{folder}: the run has no weights ({MODEL} is missing); finish it with `medcli train --resume`."
+            )
         return cls(
             folder,
             load_config(folder / "config.yaml"),
@@ -115,9 +121,13 @@ def create_run(
         return
     if folder.exists() and any(folder.iterdir()):
         if not started:
-            raise UsageError(f"{folder}: expected an empty or a run folder, found other files; choose another with --run.")
+            raise UsageError(
+                f"{folder}: expected an empty or a run folder, found other files; choose another with --run."
+            )
         if not force:
-            raise UsageError(f"{folder}: holds a run already; continue it with --resume or replace it with --force.")
+            raise UsageError(
+                f"{folder}: holds a run already; continue it with --resume or replace it with --force."
+            )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_manifest(folder, records)
@@ -164,11 +174,22 @@ def write_environment(folder: Path, extra: dict[str, Any]) -> None:
         except PackageNotFoundError:
             return None
 
-    names = ("medcli", "tensorflow", "tensorflow-cpu", "keras", "numpy", "scipy", "scikit-image", "pydicom", "nibabel")
+    names = (
+        "medcli",
+        "tensorflow",
+        "tensorflow-cpu",
+        "keras",
+        "numpy",
+        "scipy",
+        "scikit-image",
+        "pydicom",
+        "nibabel",
+    )
     write_json(
         folder / "environment.json",
         {
-            "versions": {"python": platform.python_version()} | {name: installed(name) for name in names if installed(name)},
+            "versions": {"python": platform.python_version()}
+            | {name: installed(name) for name in names if installed(name)},
             "platform": platform.platform(terse=True),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "git_commit": git_commit(),
@@ -182,9 +203,9 @@ def git_commit() -> str | None:
     import subprocess
 
     try:
-        result = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        result = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip()
-
-

@@ -81,7 +81,15 @@ def transforms(
     return tf.stack([a0, a1, shift_x, b0, b1, shift_y, zero, zero], axis=1)
 
 
-def warp(images: tf.Tensor, transform: tf.Tensor, out_size, *, nearest: bool, fill: str = "CONSTANT", fill_value: float = 0.0):
+def warp(
+    images: tf.Tensor,
+    transform: tf.Tensor,
+    out_size,
+    *,
+    nearest: bool,
+    fill: str = "CONSTANT",
+    fill_value: float = 0.0,
+):
     """Resample (count, row, column, channel) to `out_size` by `transforms`; outside: `fill` (CONSTANT or REFLECT, NEAREST)."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
@@ -102,11 +110,15 @@ def change_intensities(images: tf.Tensor, seed, strength: Strength) -> tf.Tensor
     axes = list(range(1, rank))
     low, high = tf.reduce_min(images, axes, keepdims=True), tf.reduce_max(images, axes, keepdims=True)
     span = tf.maximum(high - low, 1e-6)
-    gamma = tf.where(uniform(seed, 13, each) < 0.3, log_uniform(seed, 12, each, strength.gamma), tf.ones(each))
+    gamma = tf.where(
+        uniform(seed, 13, each) < 0.3, log_uniform(seed, 12, each, strength.gamma), tf.ones(each)
+    )
     images = tf.pow(tf.clip_by_value((images - low) / span, 0.0, 1.0), gamma) * span + low
     mean = tf.reduce_mean(images, axes, keepdims=True)
     per_channel = (count,) + (1,) * (rank - 2) + (channels,)
-    contrast = log_uniform(seed, 10, each, strength.contrast) * log_uniform(seed, 14, per_channel, strength.contrast / 3)
+    contrast = log_uniform(seed, 10, each, strength.contrast) * log_uniform(
+        seed, 14, per_channel, strength.contrast / 3
+    )
     brightness = normal(seed, 11, per_channel) * strength.brightness
     images = (images - mean) * contrast + mean + brightness
     sigma = uniform(seed, 15, each, 0.0, strength.noise) * tf.cast(uniform(seed, 16, each) < 0.3, tf.float32)

@@ -68,7 +68,9 @@ class ClassificationSet:
             seed, count, in_size=size, out_size=size, centre=(size - 1) / 2 + shift, strength=self.strength,
             flip_rows="row" in self.flips, flip_columns="column" in self.flips,
         )  # fmt: skip
-        return tf.ensure_shape(warp(images, transform, self._shape[:2], nearest=False, fill="NEAREST"), images.shape)
+        return tf.ensure_shape(
+            warp(images, transform, self._shape[:2], nearest=False, fill="NEAREST"), images.shape
+        )
 
 
 def flip_volumes(images, seed, flips: set[str]):

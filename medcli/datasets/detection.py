@@ -137,11 +137,16 @@ class DetectionSamples:
         turn = (random[0] < 0.5) if self.flip_rows and self.flip_columns else tf.constant(False)
         up_down = (random[1] < 0.5) if self.flip_rows else tf.constant(False)
         left_right = (random[2] < 0.5) if self.flip_columns else tf.constant(False)
-        zoom = log_uniform(seed, 20 + place, (), self.strength.scale)
+        spread = (
+            self.strength.scale if place else self.strength.scale / 2
+        )  # a single case stays near its own scale
+        zoom = log_uniform(seed, 20 + place, (), spread)
         zoom = zoom * log_uniform(seed, 30 + place, (2,), self.strength.stretch)  # y, x
         size = tf.where(turn, tf.stack([width, height]), tf.stack([height, width]))  # before the turn
-        window = tf.cast(size, tf.float32) / zoom
         whole = tf.constant([self.rows, self.columns], tf.float32)
+        if place:  # no empty margins within a mosaic
+            zoom = tf.maximum(zoom, tf.reduce_max(tf.cast(size, tf.float32) / whole))
+        window = tf.cast(size, tf.float32) / zoom
         if self.strength.scale or place:
             start = random[3:5] * (whole - window)
         else:
@@ -199,7 +204,7 @@ def change_colours(image: tf.Tensor, seed, strength: Strength) -> tf.Tensor:
     shift = (
         normal(seed, 52, (1,)) * strength.brightness + normal(seed, 53, (channels,)) * strength.brightness / 2
     )
-    return tf.tensordot(image, mix, 1) + shift
+    return tf.nn.bias_add(tf.tensordot(image, mix, 1), shift)
 
 
 def _pad(boxes: tf.Tensor, count: int) -> tf.Tensor:

@@ -19,21 +19,20 @@ class TrainingSet(Protocol):
         Image float32, spatial shape + channel, static shape set; target a tensor of static shape.
         """
 
-    def batch(
-        self, images: tf.Tensor, targets: tf.Tensor, number: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def batch(self, images: tf.Tensor, targets: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """What needs several samples at once (mix-up), or is cheaper so; `number` is the batch's number."""
 
 
 def feed(training_set: TrainingSet, *, batch_size: int, first_batch: int, last_batch: int) -> tf.data.Dataset:
     """(images, targets) for batches first_batch <= n < last_batch."""
     samples = tf.data.Dataset.range(first_batch * batch_size, last_batch * batch_size)
-    samples = samples.map(training_set.sample, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    draw, combine = map(tf.autograph.experimental.do_not_convert, (training_set.sample, training_set.batch))
+    samples = samples.map(draw, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     batches = samples.batch(batch_size, drop_remainder=True)
     numbers = tf.data.Dataset.range(first_batch, last_batch)
     batches = tf.data.Dataset.zip(batches, numbers)
     batches = batches.map(
-        lambda pair, number: training_set.batch(*pair, number),
+        tf.autograph.experimental.do_not_convert(lambda pair, number: combine(*pair, number)),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )

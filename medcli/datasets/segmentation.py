@@ -29,7 +29,9 @@ class SegmentationSet:
         self.strength = STRENGTHS["medium" if config.train.augment == "auto" else config.train.augment]
         self.flips = flip_axes(config, plan)
         self.quarter_turns = (
-            config.train.flips == "auto" and self.strength.probability > 0 and self.patch[-1] == self.patch[-2]
+            config.train.flips == "auto"
+            and self.strength.probability > 0
+            and self.patch[-1] == self.patch[-2]
         )
         self.channels = plan.channels
         self._images = image_store(prepared, records, config.train.cache_gb)
@@ -57,7 +59,9 @@ class SegmentationSet:
         """Anywhere such that the patch lies within the image, where it fits."""
         patch = tf.constant(self.patch, tf.int64)
         room = tf.maximum(shape - patch, 0)
-        start = tf.cast(tf.floor(uniform(seed, 41, (len(self.patch),)) * tf.cast(room + 1, tf.float32)), tf.int64)
+        start = tf.cast(
+            tf.floor(uniform(seed, 41, (len(self.patch),)) * tf.cast(room + 1, tf.float32)), tf.int64
+        )
         return tf.where(room > 0, start + patch // 2, shape // 2)
 
     def _foreground_centre(self, index, shape, seed):
@@ -78,7 +82,9 @@ class SegmentationSet:
 
         centre = tf.cond(number > 0, labelled, lambda: self._random_centre(shape, seed))
         half = tf.constant(self.patch, tf.int64) // 2
-        return tf.where(shape > 2 * half, tf.clip_by_value(centre, half, tf.maximum(shape - half, half)), shape // 2)
+        return tf.where(
+            shape > 2 * half, tf.clip_by_value(centre, half, tf.maximum(shape - half, half)), shape // 2
+        )
 
     def _region(self, index, shape, centre):
         """Image and label around the centre, `MARGIN` larger than the patch on axes that are warped, zero-padded."""
@@ -88,7 +94,9 @@ class SegmentationSet:
         start = centre - size // 2
         first = tf.clip_by_value(start, 0, shape)
         last = tf.clip_by_value(start + size, 0, shape)
-        image = self._images.crop(index, tf.concat([first, [0]], 0), tf.concat([last - first, [self.channels]], 0))
+        image = self._images.crop(
+            index, tf.concat([first, [0]], 0), tf.concat([last - first, [self.channels]], 0)
+        )
         label = self._labels.crop(index, first, last - first)
         before, after = first - start, start + size - last
         padding = tf.stack([before, after], axis=1)
@@ -148,5 +156,7 @@ def labelled_positions(
             if len(found):
                 chosen = random.choice(found, min(len(found), VOXELS_PER_CLASS), replace=False)
                 counts[case, class_index] = len(chosen)
-                positions[case, class_index, : len(chosen)] = np.stack(np.unravel_index(chosen, label.shape), axis=1)
+                positions[case, class_index, : len(chosen)] = np.stack(
+                    np.unravel_index(chosen, label.shape), axis=1
+                )
     return positions, counts

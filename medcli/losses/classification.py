@@ -13,10 +13,14 @@ def cross_entropy(targets, logits, *, weights=None, multi_label: bool = False, s
             the number of cases, so balanced weights leave the scale of the loss as it is.
         smoothing: Share of the target spread over all classes (Szegedy et al. 2016, section 7).
     """
-    return _weighted(_terms(_smooth(targets, smoothing, multi_label), logits, multi_label), targets, weights, multi_label)
+    return _weighted(
+        _terms(_smooth(targets, smoothing, multi_label), logits, multi_label), targets, weights, multi_label
+    )
 
 
-def focal(targets, logits, *, weights=None, multi_label: bool = False, gamma: float = 2.0, smoothing: float = 0.0):
+def focal(
+    targets, logits, *, weights=None, multi_label: bool = False, gamma: float = 2.0, smoothing: float = 0.0
+):
     """Focal loss: cross-entropy times (1 - p_true) ** gamma (Lin et al. 2017, equation 4)."""
     soft = _smooth(targets, smoothing, multi_label)
     if multi_label:
@@ -24,13 +28,17 @@ def focal(targets, logits, *, weights=None, multi_label: bool = False, gamma: fl
         true_probability = targets * probability + (1 - targets) * (1 - probability)
     else:
         true_probability = tf.reduce_sum(tf.nn.softmax(logits) * targets, axis=-1, keepdims=True)
-    return _weighted(_terms(soft, logits, multi_label) * (1 - true_probability) ** gamma, targets, weights, multi_label)
+    return _weighted(
+        _terms(soft, logits, multi_label) * (1 - true_probability) ** gamma, targets, weights, multi_label
+    )
 
 
 def mean_squared_error(targets, logits, *, weights=None, multi_label: bool = False, smoothing: float = 0.0):
     """Mean over classes of (probability - target) ** 2, the Brier score."""
     probabilities = tf.sigmoid(logits) if multi_label else tf.nn.softmax(logits)
-    terms = tf.square(probabilities - _smooth(targets, smoothing, multi_label)) / tf.cast(logits.shape[-1], tf.float32)
+    terms = tf.square(probabilities - _smooth(targets, smoothing, multi_label)) / tf.cast(
+        logits.shape[-1], tf.float32
+    )
     return _weighted(terms, targets, weights, multi_label)
 
 
@@ -40,7 +48,9 @@ LOSSES = {"cross_entropy": cross_entropy, "focal": focal, "mse": mean_squared_er
 def _terms(targets, logits, multi_label: bool):
     """(batch, classes) whose sum over classes is the loss of the case (multi-label: the mean)."""
     if multi_label:
-        return tf.nn.sigmoid_cross_entropy_with_logits(targets, logits) / tf.cast(logits.shape[-1], tf.float32)
+        return tf.nn.sigmoid_cross_entropy_with_logits(targets, logits) / tf.cast(
+            logits.shape[-1], tf.float32
+        )
     return -targets * tf.nn.log_softmax(logits)
 
 

@@ -24,7 +24,9 @@ def focal(labels, logits, gamma: float = 2.0):
     known = tf.cast(labels != IGNORE, tf.float32)
     ids = tf.where(labels != IGNORE, tf.cast(labels, tf.int32), 0)
     terms = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
-    return tf.reduce_sum(terms * (1 - tf.exp(-terms)) ** gamma * known) / tf.maximum(tf.reduce_sum(known), 1.0)
+    return tf.reduce_sum(terms * (1 - tf.exp(-terms)) ** gamma * known) / tf.maximum(
+        tf.reduce_sum(known), 1.0
+    )
 
 
 def dice(labels, logits, smooth: float = 1.0):
@@ -37,7 +39,9 @@ def dice(labels, logits, smooth: float = 1.0):
     num_classes = logits.shape[-1]
     known = tf.cast(labels != IGNORE, tf.float32)[..., None]
     probabilities = tf.nn.softmax(logits)[..., 1:] * known
-    truth = tf.one_hot(tf.cast(labels, tf.int32) - 1, num_classes - 1)  # background and ignored become all zeros
+    truth = tf.one_hot(
+        tf.cast(labels, tf.int32) - 1, num_classes - 1
+    )  # background and ignored become all zeros
     axes = list(range(len(labels.shape)))
     overlap = tf.reduce_sum(probabilities * truth, axes)
     total = tf.reduce_sum(probabilities, axes) + tf.reduce_sum(truth, axes)

@@ -13,7 +13,16 @@ from medcli.errors import ConfigError
 # ImageNet's has pixels of about 118 +- 58.
 SCALES = {
     "pixels": ("EfficientNet", "ConvNeXt", "MobileNetV3"),
-    "unit": ("Xception", "InceptionV3", "InceptionResNetV2", "MobileNet", "NASNet", "ResNet50V2", "ResNet101V2", "ResNet152V2"),
+    "unit": (
+        "Xception",
+        "InceptionV3",
+        "InceptionResNetV2",
+        "MobileNet",
+        "NASNet",
+        "ResNet50V2",
+        "ResNet101V2",
+        "ResNet152V2",
+    ),
     "zscore": ("DenseNet",),
     "bgr": ("VGG", "ResNet50", "ResNet101", "ResNet152"),
 }
@@ -25,7 +34,9 @@ def names() -> list[str]:
     return sorted(name for name, value in found.items() if name[0].isupper() and inspect.isfunction(value))
 
 
-def build_application(name: str, input_shape, num_outputs: int, *, weights: str, dropout: float) -> keras.Model:
+def build_application(
+    name: str, input_shape, num_outputs: int, *, weights: str, dropout: float
+) -> keras.Model:
     """The network without its top, mean over space, logits (float32).
 
     Args:
@@ -47,7 +58,9 @@ def build_application(name: str, input_shape, num_outputs: int, *, weights: str,
     if input_shape[-1] == 1:
         x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
     elif input_shape[-1] != 3:
-        raise ConfigError(f"model.name: {builder} takes 1 or 3 channels, the data have {input_shape[-1]}; use resnet18.")
+        raise ConfigError(
+            f"model.name: {builder} takes 1 or 3 channels, the data have {input_shape[-1]}; use resnet18."
+        )
     x = _rescale(x, builder)
     try:
         backbone = getattr(keras.applications, builder)(
@@ -55,7 +68,9 @@ def build_application(name: str, input_shape, num_outputs: int, *, weights: str,
             pooling="avg", name="backbone",
         )  # fmt: skip
     except ValueError as error:
-        raise ConfigError(f"model.name: {builder} cannot be built for {input_shape[0]}x{input_shape[1]} pictures: {error}") from None
+        raise ConfigError(
+            f"model.name: {builder} cannot be built for {input_shape[0]}x{input_shape[1]} pictures: {error}"
+        ) from None
     except Exception as error:
         if weights != "imagenet":
             raise
@@ -71,7 +86,12 @@ def build_application(name: str, input_shape, num_outputs: int, *, weights: str,
 
 def _rescale(x, builder: str):
     # The longest matching prefix decides: ResNet50V2 before ResNet50, MobileNetV3 before MobileNet.
-    matches = [(len(prefix), kind) for kind, prefixes in SCALES.items() for prefix in prefixes if builder.startswith(prefix)]
+    matches = [
+        (len(prefix), kind)
+        for kind, prefixes in SCALES.items()
+        for prefix in prefixes
+        if builder.startswith(prefix)
+    ]
     match max(matches)[1] if matches else "zscore":
         case "pixels":
             return layers.Rescaling(58.0, offset=118.0, name="to_pixels")(x)

@@ -78,12 +78,24 @@ def normalization(kind: str, name: str) -> layers.Layer | None:
 
 
 def convolution(
-    filters: int, *, axes: int, kernel: int | Sequence[int] = 3, stride: int | Sequence[int] = 1, use_bias: bool, name: str
+    filters: int,
+    *,
+    axes: int,
+    kernel: int | Sequence[int] = 3,
+    stride: int | Sequence[int] = 1,
+    use_bias: bool,
+    name: str,
 ) -> layers.Layer:
     """Conv2D or Conv3D with "same" padding and He initialisation."""
     layer = {2: layers.Conv2D, 3: layers.Conv3D}[axes]
     return layer(
-        filters, kernel, strides=stride, padding="same", use_bias=use_bias, kernel_initializer="he_normal", name=name
+        filters,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=use_bias,
+        kernel_initializer="he_normal",
+        name=name,
     )
 
 

@@ -1,4 +1,4 @@
-"""The one place that turns `model.name` into a network."""
+"""The one place that turns `model.name` into a network of one output (the detector is built by its task)."""
 
 import keras
 
@@ -47,10 +47,6 @@ def build_model(config: Config, plan: Plan) -> keras.Model:
                 dropout=settings.dropout,
                 deep_supervision=settings.deep_supervision,
             )
-        case "detection", "yolo":
-            from medcli.models.yolo import build_yolo
-
-            return build_yolo(_whole(plan), plan.num_classes, size=settings.size)
         case "classification", _:
             from medcli.models.applications import build_application
 
@@ -64,7 +60,9 @@ def build_model(config: Config, plan: Plan) -> keras.Model:
 
 def _whole(plan: Plan) -> tuple[int, ...]:
     if plan.size is None:
-        raise ConfigError(f"preprocess.size: {plan.task} needs one size for all images, got native; give one or auto.")
+        raise ConfigError(
+            f"preprocess.size: {plan.task} needs one size for all images, got native; give one or auto."
+        )
     return (*plan.size, plan.channels)
 
 

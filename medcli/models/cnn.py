@@ -7,7 +7,13 @@ from medcli.models.blocks import convolution
 
 
 def build_cnn(
-    input_shape, num_outputs: int, *, width: int = 32, stages: int = 2, activation: str = "relu", dropout: float = 0.0
+    input_shape,
+    num_outputs: int,
+    *,
+    width: int = 32,
+    stages: int = 2,
+    activation: str = "relu",
+    dropout: float = 0.0,
 ) -> keras.Model:
     """`stages` times (3x3 convolution, activation, 2x2 max pooling), doubling the filters, then a dense layer of 64.
 

@@ -57,7 +57,9 @@ def residual_block(x, filters: int, *, stride: int, norm: str, activation: str, 
         if stride != 1:
             pooling = {2: layers.AveragePooling2D, 3: layers.AveragePooling3D}[axes]
             shortcut = pooling(stride, padding="same", name=f"{name}_shortcut_pool")(shortcut)
-        shortcut = convolution(filters, axes=axes, kernel=1, use_bias=norm == "none", name=f"{name}_shortcut")(shortcut)
+        shortcut = convolution(
+            filters, axes=axes, kernel=1, use_bias=norm == "none", name=f"{name}_shortcut"
+        )(shortcut)
         normalise = normalization(norm, f"{name}_shortcut_norm")
         shortcut = normalise(shortcut) if normalise is not None else shortcut
     x = conv_block(x, filters, stride=stride, norm=norm, activation=activation, name=f"{name}_1")

@@ -53,7 +53,9 @@ def build_unet(
         levels.insert(0, x)
 
     kept = levels[: max(1, stages - 2)] if deep_supervision else levels[:1]
-    outputs = [logits(level, num_outputs, axes, name=f"logits{index + 1}") for index, level in enumerate(kept)]
+    outputs = [
+        logits(level, num_outputs, axes, name=f"logits{index + 1}") for index, level in enumerate(kept)
+    ]
     return keras.Model(inputs, outputs if deep_supervision else outputs[0], name="unet")
 
 

@@ -32,7 +32,9 @@ class Task(Protocol):
     def loss(self, targets: "tf.Tensor", outputs: Any) -> "tf.Tensor":
         """Mean loss over the batch, float32 scalar."""
 
-    def validate(self, model: "keras.Model", prepared: Prepared, records: Sequence[Record]) -> dict[str, float]:
+    def validate(
+        self, model: "keras.Model", prepared: Prepared, records: Sequence[Record]
+    ) -> dict[str, float]:
         """Measures on the validation part, among them `loss` and `self.monitor`."""
 
     def predict(self, model: "keras.Model", images: Sequence[np.ndarray]) -> list[Any]:

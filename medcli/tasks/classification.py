@@ -68,7 +68,10 @@ class Classification:
     def _variants(self) -> list[tuple[int, ...]]:
         """Mirrorings that training allowed, each alone, and none."""
         names = ("plane", "row", "column")[-self.plan.dimensions :]
-        return [(), *((axis,) for axis, name in enumerate(names) if name in flip_axes(self.config, self.plan))]
+        return [
+            (),
+            *((axis,) for axis, name in enumerate(names) if name in flip_axes(self.config, self.plan)),
+        ]
 
     def _logits(self, model, images: Sequence[np.ndarray]):
         size = max(self.config.predict.batch_size, 32 if self.plan.dimensions == 2 else 1)
@@ -96,9 +99,11 @@ def class_weights(targets: np.ndarray, setting) -> np.ndarray | None:
 
 def mean_auroc(targets: np.ndarray, probabilities: np.ndarray) -> float:
     """Area under the ROC curve, one class against the rest, mean over the classes that have both kinds of cases; else 0.5."""
-    from medcli.metrics.classification import auroc
+    from sklearn.metrics import roc_auc_score
 
     classes = [index for index in range(targets.shape[1]) if 0 < targets[:, index].sum() < len(targets)]
     if not classes:
         return 0.5
-    return float(np.mean([auroc(targets[:, index] > 0.5, probabilities[:, index]) for index in classes]))
+    return float(
+        np.mean([roc_auc_score(targets[:, index] > 0.5, probabilities[:, index]) for index in classes])
+    )

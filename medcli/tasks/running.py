@@ -15,7 +15,9 @@ class Runner:
         """float32 output (the first, when the model has several) for (n, ...) float32 input, n up to `size`."""
         if model is not self._model:
             self._model = model
-            self._call = tf.function(lambda images: first(model(images, training=False)), reduce_retracing=False)
+            self._call = tf.function(
+                lambda images: first(model(images, training=False)), reduce_retracing=False
+            )
         count = len(batch)
         if size is not None and count < size:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), batch.dtype)])

@@ -85,7 +85,9 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def voxel_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Mean cross-entropy of the known voxels, from probabilities."""
     known = labels != IGNORE
-    chosen = np.take_along_axis(probabilities, np.where(known, labels, 0)[..., None].astype(np.int64), axis=-1)[..., 0]
+    chosen = np.take_along_axis(
+        probabilities, np.where(known, labels, 0)[..., None].astype(np.int64), axis=-1
+    )[..., 0]
     return float(-np.log(np.clip(chosen[known], 1e-7, 1)).mean()) if known.any() else 0.0
 
 
