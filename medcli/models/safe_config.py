@@ -23,8 +23,9 @@ def _dimensional(*names: str) -> set[str]:
 
 
 LAYERS = frozenset(
-    _dimensional("Conv", "SeparableConv", "DepthwiseConv", "UpSampling", "ZeroPadding", "Cropping")
+    _dimensional("Conv", "UpSampling", "ZeroPadding", "Cropping")
     | {"Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"}
+    | {"SeparableConv1D", "SeparableConv2D", "DepthwiseConv1D", "DepthwiseConv2D"}
     | _dimensional("MaxPooling", "AveragePooling", "GlobalMaxPooling", "GlobalAveragePooling")
     | _dimensional("AdaptiveMaxPooling", "AdaptiveAveragePooling", "SpatialDropout", "ConvLSTM")
     | {"InputLayer", "Identity", "Dense", "EinsumDense", "Embedding", "Activation", "Masking"}
@@ -137,6 +138,8 @@ def _check_object(item: dict[str, Any], file: str) -> None:
 
 def _allowed(item: dict[str, Any]) -> bool:
     name, module, registered = item["class_name"], item.get("module"), item.get("registered_name")
+    if not isinstance(name, str):
+        return False
     if name in _VALUES and module is None:
         return True
     if (
@@ -149,7 +152,7 @@ def _allowed(item: dict[str, Any]) -> bool:
         return module.split(".")[0] == _OWN
     if name == "function":
         plain = registered in (None, "function", item.get("config"))
-        return plain and module == "builtins" and item.get("config") in _FUNCTIONS
+        return plain and module == "builtins" and str(item.get("config")) in _FUNCTIONS
     if registered not in (None, name):
         return False
     for pattern, names in _MODULES:

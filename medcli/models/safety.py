@@ -9,6 +9,7 @@ import math
 import re
 import shutil
 import tempfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -82,11 +83,13 @@ def load_weights_safely(model: "keras.Model", path: Path | str) -> None:
     """
     with checked(path) as file:
         try:
-            model.load_weights(str(file.weights))
+            _load_weights(model, file.weights)
         except (ValueError, KeyError, OSError, TypeError) as error:
+            layer = re.search(r"<\w+ name=(\w+)", str(error))
+            where = f"layer {layer[1]}" if layer else "other shapes"
             raise RunError(
-                f"{path}: the weights do not fit this network ({_first_line(error)}); the file belongs to "
-                "another configuration, or the run folder was changed after training."
+                f"{path}: the weights do not fit this network ({where}); "
+                "the file belongs to another configuration, or the run folder was changed after training."
             ) from None
 
 
@@ -106,7 +109,7 @@ def load_model_safely(path: Path | str) -> "keras.Model":
             )
         try:
             model = keras.saving.deserialize_keras_object(file.config, safe_mode=True)
-            model.load_weights(str(file.weights))
+            _load_weights(model, file.weights)
         except Exception as error:  # Keras raises what it likes while rebuilding
             raise RunError(f"{path}: Keras cannot rebuild this network ({_first_line(error)}).") from None
         return model
@@ -210,13 +213,13 @@ def _check_weights(weights: Path, path: Path) -> int:
 def _walk(file: "h5py.File", path: Path) -> int:
     import h5py
 
-    parameters = objects = size = 0
+    parameters = size = 0
+    seen: set[int] = set()
     waiting: list[h5py.Group] = [file]
     while waiting:
         group = waiting.pop()
         for name in group:
-            objects += 1
-            if objects > MAX_OBJECTS:
+            if len(seen) >= MAX_OBJECTS:
                 raise RunError(
                     f"{path}: more than {MAX_OBJECTS:,} entries in the weights; refused as unsafe."
                 )
@@ -225,8 +228,12 @@ def _walk(file: "h5py.File", path: Path) -> int:
                     f"{path}: the weights hold a link to another place or file; refused as unsafe."
                 )
             entry = group[name]
+            address = h5py.h5o.get_info(entry.id).addr
+            if address in seen:
+                raise RunError(f"{path}: the weights hold one entry under two names; refused as unsafe.")
+            seen.add(address)
             if isinstance(entry, h5py.Group):
-                waiting.append(entry)  # a circle of hard links ends at MAX_OBJECTS
+                waiting.append(entry)
             elif isinstance(entry, h5py.Dataset):
                 _check_dataset(entry, path)
                 parameters += entry.size
@@ -253,6 +260,13 @@ def _check_dataset(dataset: "h5py.Dataset", path: Path) -> None:
         raise RunError(
             f"{path}: an array of the weights claims far more than the file holds; refused as unsafe."
         )
+
+
+def _load_weights(model: "keras.Model", weights: Path) -> None:
+    """Every layer must find its weights; Keras' warning that one did not is followed by an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model.load_weights(str(weights))
 
 
 def _count_parameters(config: dict[str, Any], path: Path | str) -> int:
