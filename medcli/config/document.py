@@ -6,11 +6,14 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from medcli.errors import ConfigError
 
 MAX_BYTES = 1_000_000
+MAX_DEPTH, MAX_BRACKETS = 20, 2000
+"""The time that the parser takes grows with the square of open brackets."""
 Key = tuple[str | int, ...]
 """The way to a value: names of mappings and indices of lists."""
 
@@ -36,6 +39,7 @@ def read_document(path: Path) -> Document:
     lines: dict[Key, int] = {}
     problems: list[str] = []
     try:
+        _check_depth(text)
         node = _yaml().compose(text)
         if node is not None:
             _walk(node, (), lines, problems)
@@ -50,7 +54,7 @@ def read_document(path: Path) -> Document:
     except YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except (RecursionError, ValueError):
-        raise ConfigError(f"{path}: not valid YAML: nested too deeply or a value out of range") from None
+        raise ConfigError(f"{path}: not valid YAML: nested too deeply, or a value out of range") from None
     if values is None:
         raise ConfigError(f"{path}: expected a config, got an empty file; see the examples in configs/.")
     if not isinstance(values, dict):
@@ -62,6 +66,7 @@ def parse_value(text: str) -> Any:
     """One YAML value from a command line: number, text, list [a, b] or mapping {a: b}. Raises ConfigError."""
     problems: list[str] = []
     try:
+        _check_depth(text)
         node = _yaml().compose(text)
         if node is not None:
             _walk(node, (), {}, problems)
@@ -82,6 +87,17 @@ def shorten(value: Any, limit: int = 80) -> str:
 
 def _yaml() -> YAML:
     return YAML(typ="safe", pure=True)
+
+
+def _check_depth(text: str) -> None:
+    """Raises ValueError on deep nesting, before the parser spends minutes or the whole stack on it."""
+    if text.count("[") + text.count("{") > MAX_BRACKETS:
+        raise ValueError
+    depth = 0
+    for event in _yaml().parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ValueError
 
 
 def _read_text(path: Path) -> str:

@@ -157,7 +157,8 @@ def _section(prefix: str) -> list[str]:
         default = "required" if setting.required else "" if setting.is_section else _code(setting.default)
         name = setting.key[len(prefix) :]
         cells = (f"`{name}`", setting.expected, default, setting.description)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells) + " |")
+        escaped = (cell.replace("|", "\\|").replace("<", "&lt;") for cell in cells)
+        lines.append("| " + " | ".join(escaped) + " |")
     return [*lines, ""]
 
 
