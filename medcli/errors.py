@@ -4,6 +4,8 @@ Library code raises these; `medcli.cli` turns them into one line of text and an 
 expected, what was found, in which file, and what to do. It names files, keys and tags, never a patient's data.
 """
 
+from typing import Any
+
 
 class MedcliError(Exception):
     """A fault that medcli understands and can explain."""
@@ -40,6 +42,10 @@ class SomeCasesFailed(MedcliError):
 
 
 class GateNotMet(MedcliError):
-    """A measure missed the bar that the user set with `--gate`."""
+    """A measure missed the bar that the user set with `--gate`; `result` is what was measured."""
 
     exit_code = 4
+
+    def __init__(self, message: str, result: Any = None):
+        super().__init__(message)
+        self.result = result

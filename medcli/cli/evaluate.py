@@ -1,11 +1,17 @@
 """`medcli evaluate`: how good is a run?"""
 
+import math
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medcli.cli.options import Debug, DryRun, Force, Json, RunFolder, Set
+
+if TYPE_CHECKING:
+    from medcli.evaluation.evaluate import Result
 
 
 def evaluate(
@@ -20,6 +26,10 @@ def evaluate(
     gate: Annotated[
         list[str], typer.Option(metavar="MEASURE>=VALUE", help="Exit with 4 unless it holds. Repeatable.")
     ] = [],  # noqa: B006  Typer copies it
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the folder below RUN/evaluate. [default: the part or the data]"),
+    ] = None,
     set_: Set = [],  # noqa: B006
     force: Force = False,
     dry_run: DryRun = False,
@@ -33,15 +43,67 @@ def evaluate(
     \b
     Examples:
       medcli evaluate runs/bccd --gate 'ap50>=0.8'
-      medcli evaluate runs/bccd --data configs/hospital_b.yaml --split all
+      medcli evaluate runs/bccd --data configs/hospital_b.yaml
+      medcli evaluate runs/bccd --set data.root=/mnt/moved/bccd
     """
     from medcli.cli import show
     from medcli.cli.display import progress_bars
+    from medcli.config.loading import load_config
+    from medcli.errors import GateNotMet, SomeCasesFailed
+    from medcli.run import Run
+
+    opened = Run.open(run)
+    other = None if data is None else load_config(data, set_)
+    if other is None:
+        opened = replace(opened, config=load_config(run / "config.yaml", set_))
+    if dry_run:
+        from medcli.evaluation.selection import select_cases
+
+        chosen = select_cases(
+            opened, data=other, split=split or (None if other else opened.config.evaluate.split)
+        )
+        parts = Counter(chosen.split[case.name] for case in chosen.cases)
+        content = {"run": run, "part": chosen.part, "cases": len(chosen.cases), "by part": dict(parts)}
+        return show.as_json(content) if json else show.facts("Would evaluate", content)
+
     from medcli.quiet import import_tensorflow
 
+    missed: GateNotMet | None = None
     with progress_bars() as progress:
         import_tensorflow()
         from medcli.evaluation.evaluate import evaluate as work
 
-        result = work(run, data=data, split=split, gates=gate, force=force, progress=progress)
-    show.as_json(result)
+        try:
+            result = work(
+                opened, data=other, split=split, gates=gate, name=name, force=force, progress=progress
+            )
+        except GateNotMet as fault:
+            if fault.result is None:
+                raise
+            missed, result = fault, fault.result
+    if json:
+        show.as_json(result)
+    else:
+        _show(result)
+    if missed:
+        raise missed
+    if result.failed:
+        raise SomeCasesFailed(
+            f"{len(result.failed)} of {result.cases + len(result.failed)} cases failed; "
+            f"see {result.folder / 'cases.csv'}"
+        )
+    return None
+
+
+def _show(result: "Result") -> None:
+    from medcli.cli import show
+
+    rows = []
+    for measure, value in result.measures.items():
+        low, high = result.intervals.get(measure, (math.nan, math.nan))
+        interval = "" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+        rows.append({"measure": measure, "value": f"{value:.4f}", "95 % interval": interval})
+    show.table(f"{result.cases} cases of {result.patients} patients", rows)
+    for note in result.notes:
+        print(note)
+    print(f"Report: {result.folder / 'report.html'}  ({show.duration(result.seconds)})")

@@ -1,5 +1,6 @@
 """`medcli predict`: new images through a run's network."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -47,14 +48,13 @@ def predict(
     from medcli.errors import SomeCasesFailed
     from medcli.run import Run
 
-    opened = Run.open(run)
-    settings = load_config(run / "config.yaml", set_).predict
+    opened = replace(Run.open(run), config=load_config(run / "config.yaml", set_))
     wanted = {"overlays": overlays, "save_probabilities": save_probabilities, "flips": flips}
-    settings = settings.model_copy(update={name: True for name, on in wanted.items() if on})
+    settings = opened.config.predict.model_copy(update={name: True for name, on in wanted.items() if on})
     if dry_run:
-        from medcli.io.inputs import find_inputs
+        from medcli.prediction.inputs import cases_for
 
-        names = [case.name for case in find_inputs(inputs, opened.config.data.images)]
+        names = [case.name for case in cases_for(opened, inputs, out)]
         content = {"run": run, "cases": len(names), "first": names[:5], "would write": out}
         return show.as_json(content) if json else show.facts("Would predict", content)
 
@@ -64,7 +64,7 @@ def predict(
         import_tensorflow()
         from medcli.prediction.predict import predict as work
 
-        summary = work(run, inputs, out, settings=settings, force=force, resume=resume, progress=progress)
+        summary = work(opened, inputs, out, settings=settings, force=force, resume=resume, progress=progress)
     if json:
         show.as_json(summary)
     else:
@@ -72,11 +72,14 @@ def predict(
             "Predicted",
             {
                 "cases": summary.cases,
-                "failed": summary.failed,
+                "failed": len(summary.failed),
+                "done before": summary.resumed,
                 "time": show.duration(summary.seconds),
                 "folder": summary.folder,
             },
         )
     if summary.failed:
-        raise SomeCasesFailed(f"{summary.failed} of {summary.cases} cases failed; see {out / 'status.csv'}")
+        raise SomeCasesFailed(
+            f"{len(summary.failed)} of {summary.cases} cases failed; see {out / 'status.csv'}"
+        )
     return None

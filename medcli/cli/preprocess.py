@@ -62,6 +62,7 @@ def preprocess(
             "Prepared",
             {
                 "cases": summary.cases,
+                **{f"in {part}": count for part, count in summary.splits.items()},
                 "left out": summary.left_out,
                 "unchanged since the last run": summary.reused,
                 "time": show.duration(summary.seconds),

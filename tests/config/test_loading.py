@@ -219,7 +219,8 @@ def test_types_are_not_silently_converted(write):
 def test_a_saved_config_reads_back_equal(write, tmp_path):
     config = load_config(
         write(
-            "task: segmentation\ndata: {images: {t1: 'a/{case}.nii', flair: '{case}: b'}, classes: {'1': 1, no: 2}}\n"
+            "task: segmentation\n"
+            "data: {images: {t1: 'a/{case}.nii', flair: '{case}: b'}, classes: {'1': 1, no: 2}}\n"
         ),
         ["train.learning_rate=1e-7", "data.exclude=^[0-9]+$", "data.columns.groups=[sex, '1', 'null']"],
     )
