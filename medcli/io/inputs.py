@@ -11,12 +11,11 @@ from medcli.case import Case, Source
 from medcli.errors import DataError
 from medcli.files import read_csv
 from medcli.io.patterns import Pattern
-from medcli.io.readers import FORMATS, SUFFIXES, format_by_content, stem_of
+from medcli.io.readers import DICOM, SUFFIXES, format_by_content, stem_of
 
 _IMAGE_COLUMNS = ("image", "file", "path", "filename", "image_path", "image_id")
 _CASE_COLUMNS = ("case", "name")
 _TABLES = (".csv", ".tsv", ".tab")
-_DICOM = FORMATS[-1]
 
 
 def find_inputs(inputs: Sequence[str | Path], pattern: str | Mapping[str, str] | None = None) -> list[Case]:
@@ -157,7 +156,7 @@ def _hidden(path: Path, folder: Path) -> bool:
 def _may_be_dicom(path: Path) -> bool:
     """By its suffix, or by its content when the name does not tell ("IM0001", "1.2.840.113619.2.5", "scan.gz")."""
     name = path.name.lower()
-    if name.endswith(_DICOM.suffixes):
+    if name.endswith(DICOM.suffixes):
         return True
     if name.endswith(SUFFIXES) or name == "dicomdir":
         return False
@@ -174,7 +173,7 @@ def _may_be_dicom(path: Path) -> bool:
         ".html",
     ):
         return False
-    return format_by_content(path) is _DICOM
+    return format_by_content(path) is DICOM
 
 
 def _in_dicom_folder(folder: Path, files: Sequence[Path]) -> list[Case]:

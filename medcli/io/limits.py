@@ -58,6 +58,12 @@ def gunzip(path: Path, limit: int = MAX_BYTES) -> bytes:
     return content
 
 
+def gunzip_start(path: Path, count: int) -> bytes:
+    """The first `count` bytes inside a gzip file, reading no more of it than that takes."""
+    with open(path, "rb") as stream:
+        return _inflate(path, stream.read(4096 + 2 * count), count, 16 + zlib.MAX_WBITS)[0]
+
+
 def inflate(path: Path, data: Any, limit: int) -> bytes:
     """The content of a raw deflate stream; FormatError when it is damaged or passes `limit` bytes."""
     content, complete = _inflate(path, data, limit + 1, -zlib.MAX_WBITS)

@@ -9,7 +9,7 @@ import numpy as np
 from medcli.case import Source
 from medcli.errors import FormatError
 from medcli.image import Image
-from medcli.io.limits import check_size, finite, gunzip
+from medcli.io.limits import check_size, finite, gunzip, gunzip_start
 
 _HEADER_BYTES = 544
 
@@ -60,7 +60,7 @@ def load_nifti(path: Path) -> Nifti:
 def read_header(path: Path) -> nib.Nifti1Header:
     """The header alone, its dimensions not yet checked; FormatError when it is none."""
     if _gzipped(path):
-        block = gunzip(path, _HEADER_BYTES)
+        block = gunzip_start(path, _HEADER_BYTES)
     else:
         with open(path, "rb") as stream:
             block = stream.read(_HEADER_BYTES)

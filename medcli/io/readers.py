@@ -65,30 +65,32 @@ _PICTURE_MAGIC = (
     b"RIFF",
 )
 
-FORMATS = (
-    Format(
-        "NIfTI",
-        (".nii", ".nii.gz"),
-        lambda head: head[344:347] == b"n+1" or head[4:7] == b"n+2",
-        _nifti,
-    ),
-    Format(
-        "picture",
-        (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm"),
-        lambda head: head.startswith(_PICTURE_MAGIC),
-        _picture,
-    ),
-    Format("NumPy", (".npy", ".npz"), lambda head: head.startswith((b"\x93NUMPY", b"PK\x03\x04")), _numpy),
-    Format("NRRD", (".nrrd", ".nhdr"), lambda head: head.startswith(b"NRRD"), _itk),
-    Format("MetaImage", (".mha", ".mhd"), lambda head: head.startswith((b"ObjectType", b"NDims")), _itk),
-    Format(
-        "DICOM",
-        (".dcm", ".dicom", ".ima", ".dcm.gz", ".ima.gz"),
-        lambda head: head[128:132] == b"DICM" or head[:2] in (b"\x08\0", b"\x02\0"),
-        _dicom,
-    ),
+DICOM = Format(
+    "DICOM",
+    (".dcm", ".dicom", ".ima", ".dcm.gz", ".ima.gz"),
+    lambda head: head[128:132] == b"DICM" or head[:2] in (b"\x08\0", b"\x02\0"),
+    _dicom,
 )
-"""Suffixes decide first. The order matters for what is told by content: DICOM without its preamble comes last."""
+NIFTI = Format(
+    "NIfTI",
+    (".nii", ".nii.gz"),
+    lambda head: head[344:347] == b"n+1" or head[4:7] == b"n+2",
+    _nifti,
+)
+PICTURE = Format(
+    "picture",
+    (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm"),
+    lambda head: head.startswith(_PICTURE_MAGIC),
+    _picture,
+)
+NUMPY = Format("NumPy", (".npy", ".npz"), lambda head: head.startswith((b"\x93NUMPY", b"PK\x03\x04")), _numpy)
+NRRD = Format("NRRD", (".nrrd", ".nhdr"), lambda head: head.startswith(b"NRRD"), _itk)
+META_IMAGE = Format(
+    "MetaImage", (".mha", ".mhd"), lambda head: head.startswith((b"ObjectType", b"NDims")), _itk
+)
+
+FORMATS = (DICOM, NIFTI, PICTURE, NUMPY, NRRD, META_IMAGE)
+"""The order matters for what is told by content: the 128 bytes before DICOM's mark may imitate a TIFF."""
 
 SUFFIXES = tuple(sorted((suffix for row in FORMATS for suffix in row.suffixes), key=len, reverse=True))
 
@@ -125,12 +127,13 @@ def read_image(source: Source | Path | str) -> Image:
 def format_of(path: Path) -> Format:
     """The row of the table for this file; FormatError when there is none, or when name and content disagree."""
     if path.is_dir():
-        return FORMATS[-1]
+        return DICOM
     if not path.exists():
         raise FormatError(f"{path}: there is no such file.")
-    by_content = format_by_content(path)
+    head = first_bytes(path)
+    by_content = next((row for row in FORMATS if row.looks_so(head)), None)
     by_name = next((row for row in FORMATS if path.name.lower().endswith(row.suffixes)), None)
-    if by_name and by_content and by_name is not by_content:
+    if by_name and by_content and not by_name.looks_so(head):
         raise FormatError(
             f"{path}: a {by_name.name} file was expected by its name, its content looks like {by_content.name}; "
             "give the file its right suffix."
@@ -143,14 +146,20 @@ def format_of(path: Path) -> Format:
 
 
 def format_by_content(path: Path) -> Format | None:
-    """The row whose first bytes these are; inside gzip too. None for empty and unknown files."""
+    """The row whose first bytes these are; None for empty and unknown files."""
+    head = first_bytes(path)
+    return next((row for row in FORMATS if row.looks_so(head)), None)
+
+
+def first_bytes(path: Path) -> bytes:
+    """The first 512 bytes, of what is inside when the file is gzipped."""
     with open(path, "rb") as stream:
         head = stream.read(512)
     if head.startswith(b"\x1f\x8b"):
-        from medcli.io.limits import gunzip
+        from medcli.io.limits import gunzip_start
 
-        head = gunzip(path, 512)
-    return next((row for row in FORMATS if row.looks_so(head)), None)
+        head = gunzip_start(path, 512)
+    return head
 
 
 def stem_of(path: Path) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from medcli.files import atomic_path, write_array
 from medcli.image import Image
 from medcli.io.nifti import read_header, to_index_order
-from medcli.io.readers import FORMATS
+from medcli.io.readers import NIFTI
 
 
 def write_labels(path_without_suffix: Path, labels: np.ndarray, like: Image) -> Path:
@@ -84,7 +84,6 @@ def _write_nifti(path: Path, values: np.ndarray, like: Image) -> Path:
 
 def _header_of(like: Image) -> nib.Nifti1Header | None:
     """The header of the NIfTI that `like` was read from, or None."""
-    nifti = FORMATS[0]
-    if like.sources and like.sources[0].name.lower().endswith(nifti.suffixes) and like.sources[0].is_file():
+    if like.sources and like.sources[0].name.lower().endswith(NIFTI.suffixes) and like.sources[0].is_file():
         return read_header(like.sources[0])
     return None

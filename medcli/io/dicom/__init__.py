@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from medcli.case import Source
 from medcli.errors import FormatError
 from medcli.image import Image
-from medcli.io.dicom.files import has_image, open_dicom
+from medcli.io.dicom.files import has_image, open_dicom, text
 from medcli.io.dicom.frames import Frame, frames_of
 from medcli.io.dicom.series import files_in, has_place, several_series
 from medcli.io.dicom.volume import build_volume
@@ -49,11 +49,13 @@ def _split_part(source: Source) -> tuple[str, str]:
 
 def _check_image(path: Path, dataset: Dataset) -> None:
     if not has_image(dataset):
-        kind = getattr(dataset.get("SOPClassUID"), "name", "") or dataset.get("Modality") or "an unknown kind"
+        kind = (
+            getattr(dataset.get("SOPClassUID"), "name", "") or text(dataset, "Modality") or "an unknown kind"
+        )
         raise FormatError(
             f"{path}: a DICOM image was expected, an object without an image was found ({kind})."
         )
-    if dataset.get("Modality") == "SM":
+    if text(dataset, "Modality") == "SM":
         raise FormatError(f"{path}: whole-slide images are not read; export regions as TIFF or PNG.")
 
 
@@ -66,8 +68,8 @@ def _read_folder(folder: Path, uid: str, stack: str) -> Image:
         dataset = _open_wanted(path, uid)
         if dataset is None:
             continue
-        found = str(dataset.get("SeriesInstanceUID", ""))
-        modality, count = series.get(found, (str(dataset.get("Modality", "")), 0))
+        found = text(dataset, "SeriesInstanceUID")
+        modality, count = series.get(found, (text(dataset, "Modality"), 0))
         series[found] = (modality, count + 1)
         if (uid and found != uid) or len(series) > 1:
             continue  # only counted, for the message
@@ -87,14 +89,14 @@ def _read_folder(folder: Path, uid: str, stack: str) -> Image:
 
 def _open_wanted(path: Path, uid: str) -> Dataset | None:
     """The dataset, parsed once; with a series asked for, the pixels of others stay on disk. None: no DICOM image."""
-    from medcli.io.readers import FORMATS, format_by_content
+    from medcli.io.readers import DICOM, format_by_content
 
-    if path.suffix.lower() not in FORMATS[-1].suffixes and format_by_content(path) is not FORMATS[-1]:
+    if path.suffix.lower() not in DICOM.suffixes and format_by_content(path) is not DICOM:
         return None
     dataset = open_dicom(path, pixels=not uid)
     if not has_image(dataset):
         return None
-    if uid and str(dataset.get("SeriesInstanceUID", "")) == uid:
+    if uid and text(dataset, "SeriesInstanceUID") == uid:
         return open_dicom(path)
     return None if uid else dataset
 

@@ -1,13 +1,17 @@
 """Opening DICOM files safely: gzipped, deflated, without preamble, damaged or hostile ones."""
 
 import io
+import math
 import warnings
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from medcli.errors import FormatError
@@ -89,24 +93,61 @@ def _parse_deflated(path: Path, stream) -> Dataset:
 
 def has_image(dataset: Dataset) -> bool:
     """False for objects that are no images: RTSTRUCT, SEG, SR, presentation states, DICOMDIR, ..."""
-    return "Rows" in dataset and "Columns" in dataset and dataset.get("Modality") not in ("SEG", "RTDOSE")
+    return "Rows" in dataset and "Columns" in dataset and text(dataset, "Modality") not in ("SEG", "RTDOSE")
+
+
+def texts(dataset: Dataset, keyword: str) -> list[str]:
+    """The values of a text element (CS, DS, IS, DA, TM, DT, UI) without pydicom's slow conversion; [] when absent."""
+    tag = _tag(keyword)
+    if tag not in dataset:
+        return []
+    value = dataset.get_item(tag).value
+    if isinstance(value, bytes):
+        return [item.strip(" \0") for item in value.decode("latin-1").split("\\")] if value else []
+    if value is None or isinstance(value, str):
+        return [value] if value else []
+    return [str(item) for item in value] if isinstance(value, Iterable) else [str(value)]
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """The first value of a text element; "" when absent."""
+    return next(iter(texts(dataset, keyword)), "")
 
 
 def number(dataset: Dataset, keyword: str, default: float = 0.0) -> float:
-    """A single number of the header, or the default where it is absent or empty."""
-    value = dataset.get(keyword)
-    return default if value in (None, "") else float(value)
+    """The first value of a DS or IS element; the default where it is absent, empty or no finite number."""
+    found = _float(text(dataset, keyword))
+    return default if found is None else found
 
 
 def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """`count` finite numbers of the header, or None."""
-    value = dataset.get(keyword)
-    if (
-        value in (None, "")
-        or isinstance(value, str | bytes)
-        or not hasattr(value, "__len__")
-        or len(value) != count
-    ):
+    """`count` finite numbers of a DS element, or None."""
+    found = [_float(item) for item in texts(dataset, keyword)]
+    if len(found) != count or not all(item is not None and abs(item) < 1e7 for item in found):
         return None
-    found = tuple(float(item) for item in value)
-    return found if all(-1e7 < item < 1e7 for item in found) else None
+    return tuple(item for item in found if item is not None)
+
+
+def integer(dataset: Dataset, keyword: str, default: int = 0) -> int:
+    """The value of a US or UL element; the default where it is absent or empty."""
+    value = dataset.get(keyword)
+    return default if value in (None, "") else int(value)
+
+
+def binary_number(dataset: Dataset, keyword: str) -> float:
+    """The value of an FD, FL, US or UL element; 0 where it is absent or empty."""
+    value = dataset.get(keyword)
+    return 0.0 if value in (None, "") else float(value)
+
+
+@lru_cache(maxsize=256)
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
+def _float(item: str) -> float | None:
+    try:
+        found = float(item)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None

@@ -1,14 +1,15 @@
 """Every DICOM image as a list of frames: one of a classic file, many of an enhanced or a mosaic one."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
 
-from medcli.io.dicom.files import number, numbers
+from medcli.io.dicom.files import binary_number, integer, number, text, texts
 from medcli.io.dicom.mosaic import is_mosaic, split_mosaic
 from medcli.io.dicom.pixels import stored_values
+from medcli.io.dicom.place import directions, pixel_spacing, plane_step, position
 
 VALUES_WITH_UNIT = ("CT", "PT", "NM")
 """Modalities whose values are quantities: MONOCHROME1 says how to show them, not what they mean."""
@@ -68,12 +69,12 @@ def frames_of(dataset: Dataset, path: Path) -> list[Frame]:
 
 def _shown_upright(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tuple[str, ...]]:
     """Invert MONOCHROME1, where the smallest value is white, within the range of the stored bits."""
-    if dataset.get("PhotometricInterpretation") != "MONOCHROME1" or values.dtype.kind not in "iu":
+    if text(dataset, "PhotometricInterpretation") != "MONOCHROME1" or values.dtype.kind not in "iu":
         return values, ()
-    if dataset.get("Modality") in VALUES_WITH_UNIT:
+    if text(dataset, "Modality") in VALUES_WITH_UNIT:
         return values, ("MONOCHROME1 is not inverted, since the values have a unit",)
     # (low + high) - value is the complement of the stored bits: -1 - value when signed, 2^bits - 1 - value when not.
-    stored = int(number(dataset, "BitsStored", dataset.BitsAllocated))
+    stored = integer(dataset, "BitsStored", dataset.BitsAllocated)
     inverted = ~values if values.dtype.kind == "i" else values.dtype.type(2**stored - 1) - values
     return inverted, ("MONOCHROME1 was inverted: larger is brighter",)
 
@@ -88,15 +89,18 @@ def _classic(dataset: Dataset, path: Path, values: np.ndarray, notes: tuple[str,
         path,
         slope=number(dataset, "RescaleSlope", 1.0),
         intercept=number(dataset, "RescaleIntercept", 0.0),
-        position=_vector(dataset, "ImagePositionPatient", 3),
-        axes=_axes(dataset),
-        spacing=_pixel_spacing(dataset),
-        thickness=number(dataset, "SpacingBetweenSlices") or number(dataset, "SliceThickness") or None,
+        position=position(dataset),
+        axes=directions(dataset),
+        spacing=pixel_spacing(dataset),
+        thickness=plane_step(dataset),
         kind=_classic_kind(dataset),
-        phase=tuple(_sortable(dataset.get(keyword)) for keyword in _PHASE_KEYWORDS),
+        phase=(
+            *(_sortable(text(dataset, keyword)) for keyword in _PHASE_KEYWORDS),
+            binary_number(dataset, "DiffusionBValue"),
+        ),
         instance=int(number(dataset, "InstanceNumber")),
-        identity=(str(dataset.get("SOPInstanceUID", path)), 0),
-        modality=str(dataset.get("Modality", "")),
+        identity=(text(dataset, "SOPInstanceUID") or str(path), 0),
+        modality=text(dataset, "Modality"),
         notes=notes,
     )
 
@@ -105,7 +109,6 @@ _PHASE_KEYWORDS = (
     "TemporalPositionIdentifier",
     "AcquisitionNumber",
     "TriggerTime",
-    "DiffusionBValue",
     "AcquisitionDateTime",
     "AcquisitionDate",
     "AcquisitionTime",
@@ -114,17 +117,15 @@ _PHASE_KEYWORDS = (
 
 
 def _classic_kind(dataset: Dataset) -> str:
-    image_type = dataset.get("ImageType") or []
-    image_type = [image_type] if isinstance(image_type, str) else list(image_type)
-    echo = dataset.get("EchoTime")
-    return " ".join([*image_type[2:], f"echo {float(echo):g} ms" if echo not in (None, "") else ""]).strip()
+    echo = number(dataset, "EchoTime")
+    return " ".join([*texts(dataset, "ImageType")[2:], f"echo {echo:g} ms" if echo else ""]).strip()
 
 
 def _cine(frame: Frame, values: np.ndarray) -> list[Frame]:
     """Frames of an old multi-frame object: no place of their own, in the order of the file."""
     place = {"position": None, "axes": None} if len(values) > 1 else {}
     return [
-        _replaced(frame, values=plane, instance=index, identity=(frame.identity[0], index), **place)
+        replace(frame, values=plane, instance=index, identity=(frame.identity[0], index), **place)
         for index, plane in enumerate(values)
     ]
 
@@ -150,25 +151,23 @@ def _enhanced(dataset: Dataset, path: Path, values: np.ndarray, notes: tuple[str
                 path,
                 slope=number(transform, "RescaleSlope", 1.0),
                 intercept=number(transform, "RescaleIntercept", 0.0),
-                position=_vector(group("PlanePositionSequence"), "ImagePositionPatient", 3),
-                axes=_axes(group("PlaneOrientationSequence")),
-                spacing=_pixel_spacing(measures),
-                thickness=number(measures, "SpacingBetweenSlices")
-                or number(measures, "SliceThickness")
-                or None,
-                stack=str(content.get("StackID") or ""),
+                position=position(group("PlanePositionSequence")),
+                axes=directions(group("PlaneOrientationSequence")),
+                spacing=pixel_spacing(measures),
+                thickness=plane_step(measures),
+                stack=text(content, "StackID"),
                 kind=_enhanced_kind(group),
                 phase=(
-                    number(content, "TemporalPositionIndex"),
-                    number(group("TemporalPositionSequence"), "TemporalPositionTimeOffset"),
-                    number(group("CardiacSynchronizationSequence"), "NominalCardiacTriggerDelayTime"),
-                    number(group("MRDiffusionSequence"), "DiffusionBValue"),
-                    number(content, "FrameAcquisitionNumber"),
-                    _sortable(content.get("FrameAcquisitionDateTime")),
+                    binary_number(content, "TemporalPositionIndex"),
+                    binary_number(group("TemporalPositionSequence"), "TemporalPositionTimeOffset"),
+                    binary_number(group("CardiacSynchronizationSequence"), "NominalCardiacTriggerDelayTime"),
+                    binary_number(group("MRDiffusionSequence"), "DiffusionBValue"),
+                    binary_number(content, "FrameAcquisitionNumber"),
+                    _sortable(text(content, "FrameAcquisitionDateTime")),
                 ),
                 instance=int(number(dataset, "InstanceNumber")) * 100_000 + index,
-                identity=(str(dataset.get("SOPInstanceUID", path)), index),
-                modality=str(dataset.get("Modality", "")),
+                identity=(text(dataset, "SOPInstanceUID") or str(path), index),
+                modality=text(dataset, "Modality"),
                 notes=notes,
             )
         )
@@ -180,47 +179,14 @@ def _enhanced_kind(group) -> str:
         frame_type = group(keyword)
         if len(frame_type):
             break
-    echo = number(group("MREchoSequence"), "EffectiveEchoTime")
+    echo = binary_number(group("MREchoSequence"), "EffectiveEchoTime")
     values = frame_type.get("FrameType") or []
     return " ".join([*list(values)[2:], f"echo {echo:g} ms" if echo else ""]).strip()
 
 
-def _sortable(value) -> float | str:
-    """Numbers as numbers, dates and times as digits in fixed width; they order frames and are never shown."""
-    if value in (None, ""):
-        return ""
+def _sortable(value: str) -> str:
+    """Numbers, dates and times in a fixed width, so that they sort as text; they order frames and are never shown."""
     try:
-        return f"{float(str(value)):020.6f}"
+        return f"{float(value):020.6f}"
     except ValueError:
-        return str(value)
-
-
-def _vector(dataset: Dataset, keyword: str, count: int) -> np.ndarray | None:
-    found = numbers(dataset, keyword, count)
-    return None if found is None else np.array(found)
-
-
-def _axes(dataset: Dataset) -> np.ndarray | None:
-    """Orthonormal row and column directions, or None when the header has none that can be used."""
-    found = _vector(dataset, "ImageOrientationPatient", 6)
-    if found is None:
-        return None
-    along_row, along_column = found.reshape(2, 3)
-    lengths = np.linalg.norm(along_row), np.linalg.norm(along_column)
-    if min(lengths) < 0.5 or abs(along_row @ along_column) > 0.01 * lengths[0] * lengths[1]:
-        return None
-    return np.stack([along_row / lengths[0], along_column / lengths[1]])
-
-
-def _pixel_spacing(dataset: Dataset) -> tuple[float, float] | None:
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        found = numbers(dataset, keyword, 2)
-        if found and min(found) > 0:
-            return found[0], found[1]
-    return None
-
-
-def _replaced(frame: Frame, **changes) -> Frame:
-    from dataclasses import replace
-
-    return replace(frame, **changes)
+        return value

@@ -1,5 +1,6 @@
 """Siemens mosaics: a whole volume tiled in one slice, whose header gives the place of the tiling, not of a tile."""
 
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -7,14 +8,14 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from medcli.errors import FormatError
-from medcli.io.dicom.files import number
+from medcli.io.dicom.files import number, texts
 
 if TYPE_CHECKING:
     from medcli.io.dicom.frames import Frame
 
 
 def is_mosaic(dataset: Dataset) -> bool:
-    return "MOSAIC" in (dataset.get("ImageType") or [])
+    return "MOSAIC" in texts(dataset, "ImageType")
 
 
 def split_mosaic(dataset: Dataset, frame: "Frame") -> list["Frame"]:
@@ -56,7 +57,9 @@ def split_mosaic(dataset: Dataset, frame: "Frame") -> list["Frame"]:
 
 def _csa(dataset: Dataset, frame: "Frame") -> tuple[int, np.ndarray]:
     """Number of tiles, and unit vector from one plane to the next in LPS."""
-    from nibabel.nicom import csareader
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its readers call themselves experimental
+        from nibabel.nicom import csareader
 
     try:
         header = csareader.get_csa_header(dataset, "image")

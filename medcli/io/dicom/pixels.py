@@ -10,7 +10,7 @@ from pydicom.pixels import apply_color_lut, pixel_array
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from medcli.errors import FormatError
-from medcli.io.dicom.files import number
+from medcli.io.dicom.files import integer, number, text
 from medcli.io.limits import check_size
 
 _NATIVE = {None, ImplicitVRLittleEndian, ExplicitVRLittleEndian}
@@ -22,8 +22,10 @@ _HARMLESS_BYTES = 2**28
 JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 
 
-def stored_values(dataset: Dataset, path: Path) -> np.ndarray:
+def stored_values(dataset: Dataset, path: Path, *, indices: bool = False) -> np.ndarray:
     """(frame, row, column, sample): integers as stored with their sign, unused high bits cleared; colour as RGB.
+
+    `indices` keeps palette indices, as label maps need them.
 
     Raises:
         FormatError: When header and data do not fit together, the image is too large, or no decoder is there.
@@ -37,7 +39,7 @@ def stored_values(dataset: Dataset, path: Path) -> np.ndarray:
         values = _native(dataset, path, shape)
     else:
         values = _decoded(dataset, path, shape, syntax, keyword)
-    if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
+    if text(dataset, "PhotometricInterpretation") == "PALETTE COLOR" and not indices:
         values = np.stack([apply_color_lut(frame[..., 0], dataset) for frame in values])
     return values
 
@@ -45,8 +47,8 @@ def stored_values(dataset: Dataset, path: Path) -> np.ndarray:
 def frame_shape(dataset: Dataset, path: Path) -> tuple[int, int, int, int]:
     """(frames, rows, columns, samples) as the header says, checked against the limit of one image."""
     frames = int(number(dataset, "NumberOfFrames", 1)) or 1
-    rows, columns = int(number(dataset, "Rows")), int(number(dataset, "Columns"))
-    samples = int(number(dataset, "SamplesPerPixel", 1))
+    rows, columns = integer(dataset, "Rows"), integer(dataset, "Columns")
+    samples = integer(dataset, "SamplesPerPixel", 1)
     bits = dataset.get("BitsAllocated")
     if bits not in (1, 8, 16, 32, 64) or samples not in (1, 3):
         raise FormatError(
@@ -65,7 +67,7 @@ def _native(dataset: Dataset, path: Path, shape: tuple[int, int, int, int]) -> n
     """Uncompressed values, without pydicom's detours."""
     frames, rows, columns, samples = shape
     bits, signed = int(dataset.BitsAllocated), dataset.get("PixelRepresentation") == 1
-    photometric = dataset.get("PhotometricInterpretation", "")
+    photometric = text(dataset, "PhotometricInterpretation")
     data = dataset.PixelData
     if photometric.startswith("YBR"):
         return _decoded(dataset, path, shape, transfer_syntax(dataset), "PixelData")
@@ -79,8 +81,8 @@ def _native(dataset: Dataset, path: Path, shape: tuple[int, int, int, int]) -> n
 def _used_bits(values: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Clear what lies beyond the stored bits (old overlays) and extend the sign (PS3.5, 8.1.1)."""
     allocated = int(dataset.BitsAllocated)
-    stored = int(number(dataset, "BitsStored", allocated))
-    high = int(number(dataset, "HighBit", stored - 1))
+    stored = integer(dataset, "BitsStored", allocated)
+    high = integer(dataset, "HighBit", stored - 1)
     if not 0 < stored < allocated or not stored - 1 <= high < allocated:
         return values
     return (values << (allocated - 1 - high)) >> (allocated - stored)
@@ -96,7 +98,7 @@ def _decoded(
         _check_compressed(path, data, size, shape[0], syntax)
     elif dataset.BitsAllocated == 1:
         _check_length(path, len(data), (math.prod(shape) + 7) // 8)
-    elif dataset.get("PhotometricInterpretation") != "YBR_FULL_422":
+    elif text(dataset, "PhotometricInterpretation") != "YBR_FULL_422":
         _check_length(path, len(data), size)
     if syntax in JPEG_LOSSLESS:
         from medcli.io.dicom.fallback import decode_with_itk
@@ -106,7 +108,7 @@ def _decoded(
     try:
         values = pixel_array(dataset, decoding_plugin=plugin)
     except (RuntimeError, NotImplementedError) as error:
-        if "plugin" in str(error) and "missing" in str(error) or isinstance(error, NotImplementedError):
+        if ("plugin" in str(error) and "missing" in str(error)) or isinstance(error, NotImplementedError):
             raise FormatError(
                 f"{path}: no decoder is installed for {syntax_name(syntax)}; install python-gdcm, or pylibjpeg-libjpeg "
                 "if its GPL licence suits you."

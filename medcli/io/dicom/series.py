@@ -7,7 +7,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from medcli.errors import FormatError
-from medcli.io.dicom.files import has_image, open_dicom
+from medcli.io.dicom.files import has_image, open_dicom, text
 
 _NO_IMAGES = {
     ".json",
@@ -69,7 +69,7 @@ def list_series(files: Sequence[Path]) -> list[Series]:
             dataset = open_dicom(path, pixels=False)
             if not has_image(dataset):
                 continue
-            uid = str(dataset.get("SeriesInstanceUID", ""))
+            uid = text(dataset, "SeriesInstanceUID")
         except FormatError:
             uid, dataset = (
                 f"unreadable {path.name}",
@@ -79,8 +79,7 @@ def list_series(files: Sequence[Path]) -> list[Series]:
         first.setdefault(uid, dataset)
         placed[uid] = placed.get(uid, True) and has_place(dataset)
     return [
-        Series(uid, tuple(paths), str(first[uid].get("Modality", "")), placed[uid])
-        for uid, paths in found.items()
+        Series(uid, tuple(paths), text(first[uid], "Modality"), placed[uid]) for uid, paths in found.items()
     ]
 
 
@@ -88,7 +87,7 @@ def has_place(dataset: Dataset) -> bool:
     """Does the header give the image a position and an orientation?"""
     if "PerFrameFunctionalGroupsSequence" in dataset:
         return True
-    return bool(dataset.get("ImagePositionPatient")) and bool(dataset.get("ImageOrientationPatient"))
+    return bool(text(dataset, "ImagePositionPatient")) and bool(text(dataset, "ImageOrientationPatient"))
 
 
 def several_series(folder: Path, series: dict[str, tuple[str, int]]) -> FormatError:

@@ -7,9 +7,9 @@ import numpy as np
 
 from medcli.errors import FormatError
 from medcli.io.dicom.frames import Frame
+from medcli.io.dicom.place import affine_of
 from medcli.io.limits import check_size
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SAME_PLACE_MM = 1e-3
 EVEN = 0.02
 """Steps between planes that differ by less than this share of the step are even."""
@@ -37,10 +37,20 @@ def build_volume(frames: Sequence[Frame], name: str, part: str = "") -> Volume:
         FormatError: When there are several stacks and none is named, when frames have no place in space, or when
             different images claim the same place.
     """
+    nowhere = sum(not _placed(frame) for frame in frames)
+    if nowhere and len({frame.path for frame in frames}) > 1:
+        raise FormatError(
+            f"{name}: slices with position and orientation were expected, {nowhere} of {len(frames)} images have "
+            "none; read the files one by one."
+        )
     stacks = split_stacks(frames)
     chosen = stacks[_choose(stacks, part, name)]
     planes, notes = _planes(chosen, name)
     return _assemble(planes, name, tuple(dict.fromkeys(chosen[0].notes)) + notes)
+
+
+def _placed(frame: Frame) -> bool:
+    return frame.position is not None and frame.axes is not None
 
 
 def split_stacks(frames: Sequence[Frame]) -> dict[str, list[Frame]]:
@@ -92,12 +102,7 @@ def _choose(stacks: dict[str, list[Frame]], part: str, name: str) -> str:
 
 def _planes(frames: Sequence[Frame], name: str) -> tuple[list[list[Frame]], tuple[str, ...]]:
     """Frames by place along the normal, ascending; several at each place are channels in the order of their phase."""
-    if any(frame.position is None or frame.axes is None for frame in frames):
-        if len({frame.path for frame in frames}) > 1:
-            raise FormatError(
-                f"{name}: slices with position and orientation were expected, some of the {len(frames)} images have "
-                "none; read the files one by one."
-            )
+    if not all(_placed(frame) for frame in frames):
         ordered = sorted(frames, key=lambda frame: frame.instance)
         return [[frame] for frame in ordered], (
             "the file gives the frames no place; they are read as even planes",
@@ -170,10 +175,8 @@ def _assemble(planes: Sequence[Sequence[Frame]], name: str, notes: tuple[str, ..
         array, start = _regular(array, depths, shifts if tilted else None, step)
         origin = origin + axes[1] * row_step * start[0] + axes[0] * column_step * start[1]
         notes += _repair_notes(depths, shifts * (row_step, column_step), tilted, missing, uneven, step)
-    affine = np.eye(4)
-    affine[:3, :3] = np.stack([across * step, axes[1] * row_step, axes[0] * column_step], axis=1)
-    affine[:3, 3] = origin
-    return Volume(array, LPS_TO_RAS @ affine, (step, row_step, column_step), notes)
+    affine = affine_of(origin, axes, (row_step, column_step), step)
+    return Volume(array, affine, (step, row_step, column_step), notes)
 
 
 def _scaled(planes: Sequence[Sequence[Frame]]) -> np.ndarray:
