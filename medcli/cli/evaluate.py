@@ -59,9 +59,8 @@ def evaluate(
     if dry_run:
         from medcli.evaluation.selection import select_cases
 
-        chosen = select_cases(
-            opened, data=other, split=split or (None if other else opened.config.evaluate.split)
-        )
+        part = split or (None if other else opened.config.evaluate.split)
+        chosen = select_cases(opened, data=other, split=part)
         parts = Counter(chosen.split[case.name] for case in chosen.cases)
         content = {"run": run, "part": chosen.part, "cases": len(chosen.cases), "by part": dict(parts)}
         return show.as_json(content) if json else show.facts("Would evaluate", content)

@@ -79,7 +79,6 @@ def predict(
             },
         )
     if summary.failed:
-        raise SomeCasesFailed(
-            f"{len(summary.failed)} of {summary.cases} cases failed; see {out / 'status.csv'}"
-        )
+        failed = f"{len(summary.failed)} of {summary.cases} cases failed"
+        raise SomeCasesFailed(f"{failed}; see {out / 'status.csv'}")
     return None

@@ -42,7 +42,7 @@ def sample(
         Format,
         typer.Option(
             "--format",
-            help="png or dicom (classification), voc or coco (detection), png (segmentation), nifti or dicom (volumes)",
+            help="classification: png, dicom; detection: voc, coco; segmentation: png; volumes: nifti, dicom.",
         ),
     ] = Format.auto,
     faulty: Annotated[bool, typer.Option("--faulty", help="Add broken and contradictory files.")] = False,
