@@ -142,11 +142,7 @@ def _allowed(item: dict[str, Any]) -> bool:
         return False
     if name in _VALUES and module is None:
         return True
-    if (
-        not isinstance(name, str)
-        or not isinstance(module, str)
-        or not isinstance(registered, (str, type(None)))
-    ):
+    if not isinstance(module, str) or not isinstance(registered, (str, type(None))):
         return False
     if registered is not None and registered.startswith(_OWN + ">"):
         return module.split(".")[0] == _OWN

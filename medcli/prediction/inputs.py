@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medcli.case import Case, Source
+from medcli.errors import DataError
 from medcli.io.inputs import find_inputs, unique_names
 from medcli.io.readers import stem_of
 from medcli.run import Run
@@ -26,14 +27,16 @@ def cases_for(run: Run, inputs: Sequence[str | Path], out: Path | None = None) -
     cases = find_inputs(present, image_pattern(run))
     if out is not None and out.is_dir():
         cases = [case for case in cases if not _within(case, out.resolve())]
+        if not cases:
+            raise DataError(f"{out}: every input lies in the output folder; choose another with --out.")
     return unique_names([*cases, *(Case(name=stem_of(path), images=(Source(path),)) for path in missing)])
 
 
 def image_pattern(run: Run) -> str | Mapping[str, str] | None:
     """How the training data named its images: as the config says, else as the file names show.
 
-    For example, case "la_003" in "imagesTr/la_003_0000.nii.gz" gives "imagesTr/{case}_0000.nii.gz". None when the
-    names have nothing in common but their suffix.
+    For example, case "la_003" in "imagesTr/la_003_0000.nii.gz" gives "imagesTr/{case}_0000.nii.gz". None when
+    the names have nothing in common but their suffix.
     """
     images = run.config.data.images
     if isinstance(images, Mapping) or (isinstance(images, str) and "{case}" in images):

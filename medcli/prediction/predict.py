@@ -94,24 +94,21 @@ def predict(
     _check_folder(out, made_by, force=force, resume=resume)
     writer = writer_for(run.plan, out, cases)
     ledger = Ledger(out, writer, [case.name for case in cases])
-    if force:
-        _clear(out, writer)
     resumed = ledger.take_over() if resume else set()
     waiting = [case for case in cases if case.name not in resumed]
-    progress("predict", len(resumed), len(cases))
     if waiting:
         predictor = Predictor.load(run, settings=settings)
-        write_json(out / SETTINGS, made_by)
-        try:
-            for number, (case, image, result) in enumerate(
-                predictor.predict_cases(waiting), len(resumed) + 1
-            ):
+        if force:
+            _clear(out, writer)
+        progress("predict", len(resumed), len(cases))
+        with _saving(ledger):
+            write_json(out / SETTINGS, made_by)
+            results = predictor.predict_cases(waiting)
+            for done, (case, image, result) in enumerate(results, len(resumed) + 1):
                 ledger.note(case, _write(case, image, result, writer, out, predictor))
-                progress("predict", number, len(cases))
-        finally:
-            ledger.save()
+                progress("predict", done, len(cases))
     failed = ledger.failed()
-    if cases and len(failed) == len(cases):
+    if len(failed) == len(cases):
         name, reason = next(iter(failed.items()))
         raise DataError(f"All {len(cases)} cases failed, see {out / STATUS}; the first, {name}: {reason}")
     return Summary(out, len(cases), failed, len(resumed), perf_counter() - start)
@@ -119,7 +116,7 @@ def predict(
 
 @contextmanager
 def _saving(ledger: "Ledger") -> Iterator[None]:
-    """Save at the end, after an interruption too. A full disk ends the work: no other case would fit either."""
+    """Save at the end, after an interruption too. A full disk ends the work: no case would fit any more."""
     try:
         try:
             yield
