@@ -1,4 +1,4 @@
-"""Files and folders found by a pattern with `{case}`, such as `imagesTr/{case}_0000.nii.gz`, below a data folder."""
+"""Files and folders found by a pattern with `{case}`, such as `imagesTr/{case}_0000.nii.gz`."""
 
 import os
 import re
@@ -25,11 +25,11 @@ def check_pattern(pattern: str, key: str) -> None:
 
 
 def find_cases(pattern: str, root: Path) -> dict[str, Path]:
-    """All that the pattern matches below `root`, files or folders: case to path, in natural order of the cases.
+    """All that the pattern matches below `root`, files or folders: case to path, in natural order.
 
-    `{case}` stands for one or more characters within one level of folders and may occur several times, each time for
-    the same text; `*` and `?` stand for any characters of one level. Hidden files are never taken. Where one case
-    matches several paths (`{case}.*`) the first in order of the path wins.
+    `{case}` stands for one or more characters within one level of folders and may occur several times, each
+    time for the same text; `*` and `?` stand for any characters of one level. Hidden files are never taken.
+    Where one case matches several paths (`{case}.*`) the first in order of the path wins.
     """
     parts = [part for part in PurePath(pattern).parts if part != "."]
     found: dict[str, Path] = {}

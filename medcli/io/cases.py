@@ -1,4 +1,4 @@
-"""Finding the cases of a data set: images with their labels, patients and splits, before anything is decoded."""
+"""Finding the cases of a data set: images with labels, patients and splits, before anything is decoded."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "masks": (masks.find, ("segmentation",)),
     "nnunet": (nnunet.find, ("segmentation",)),
 }
-"""`data.format` to what finds its cases, called with the data section and the task, and the tasks it has labels for."""
+"""`data.format` to what finds its cases (given the data section and the task), and the tasks it serves."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,12 @@ class Discovery:
 
     Attributes:
         cases: At least one, in the order of the data; names are unique.
-        classes: Class names in order; None when only the masks can tell (segmentation without `data.classes`).
+        classes: Class names in order; None when only the masks can tell (segmentation without
+            `data.classes`).
         problems: Cases left out and warnings about those kept.
         format: The layout, one of `LAYOUTS`.
-        label_ids: Segmentation: for each class the ids in the label files; empty: every value above zero is the one
-            class; None when only the masks can tell.
+        label_ids: Segmentation: for each class the ids in the label files; empty: every value above zero is
+            the one class; None when only the masks can tell.
         multi_label: Classification: several classes, or none, may apply to one case.
     """
 
@@ -51,9 +52,10 @@ class Discovery:
 def discover(config: Config) -> Discovery:
     """Find the cases of `config.data`.
 
-    No image is decoded. A fault in one case becomes a `Problem`; raised are only faults that leave nothing to work with:
-    DataError (no data folder, no cases, one class only, a patient in two given splits), ConfigError (a setting that does
-    not fit the data), FormatError (the one file that holds everything is broken).
+    No image is decoded. A fault in one case becomes a `Problem`; raised are only faults that leave nothing to
+    work with: DataError (no data folder, no cases, one class only, a patient in two given splits),
+    ConfigError (a setting that does not fit the data), FormatError (the one file that holds everything is
+    broken).
     """
     data = config.data
     if not data.root.exists():

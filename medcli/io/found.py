@@ -1,4 +1,4 @@
-"""What a layout finds: cases, classes and problems, with the few things every layout needs to say about them."""
+"""What a layout finds: cases, classes and problems, and the few helpers that every layout needs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What is known of cases besides their labels: patient, groups and split from a table, from lists, from their names."""
+"""What is known of cases besides their labels: patient, groups and split, from tables, lists and names."""
 
 import re
 from collections import defaultdict
@@ -15,7 +15,7 @@ from medcli.io.tables import Table, open_table
 
 
 def add_patients(found: Found, data: Data) -> None:
-    """Take the patient from the case's name by `data.patient`, unless a table has told; else the case is the patient.
+    """Take the patient from the case's name by `data.patient`, unless a table told it; else it is the case.
 
     Raises ConfigError when the expression is broken, has not one group, or fits no case at all.
     """
@@ -48,9 +48,9 @@ def add_patients(found: Found, data: Data) -> None:
 def join_table(found: Found, data: Data) -> None:
     """Add patient, groups and split from `data.table` to cases that were found in another way.
 
-    A row belongs to a case when its case column or its image's path or stem says so; failing that for the whole table,
-    when its patient column holds the case's patient. Cases without a row are kept and said. Raises ConfigError when no
-    row fits any case.
+    A row belongs to a case when its case column or its image's path or stem says so; failing that for the
+    whole table, when its patient column holds the case's patient. Cases without a row are kept and said.
+    Raises ConfigError when no row fits any case.
     """
     table = open_table(data, data.table or "")
     by_case = _rows_by_case(table)
@@ -64,8 +64,9 @@ def join_table(found: Found, data: Data) -> None:
     if found.cases and not any(rows.values()):
         keys = listing(filter(None, (table.case, *table.images, table.patient))) or "none that could say"
         raise ConfigError(
-            f"data.table: no row of {table.path.name} fits a case such as '{found.cases[0].name}'; looked into the columns"
-            f" {keys}. Name the column with data.columns.case or data.columns.patient."
+            f"data.table: no row of {table.path.name} fits a case such as"
+            f" '{found.cases[0].name}'; looked into the columns {keys}."
+            " Name the column with data.columns.case or data.columns.patient."
         )
     for name, row in rows.items():
         if row is None:
@@ -78,10 +79,10 @@ def join_table(found: Found, data: Data) -> None:
 
 
 def read_lists(found: Found, data: Data) -> None:
-    """Give the cases the split of the list that names them; when there is a list for train, others are left out.
+    """Give the cases the split of the list that names them; with a list for train, others are left out.
 
-    A list is a text file with a name per line, with or without folder and suffix; further words are ignored. Raises
-    DataError when a list is missing or a case stands in two.
+    A list is a text file with a name per line, with or without folder and suffix; further words are ignored.
+    Raises DataError when a list is missing or a case stands in two.
     """
     splits: dict[str, str] = {}
     for split, name in (data.lists or {}).items():
@@ -89,7 +90,8 @@ def read_lists(found: Found, data: Data) -> None:
         for case in _listed(path):
             if splits.setdefault(case, split) != split:
                 raise DataError(
-                    f"{path}: the case {case} stands in two lists, {splits[case]} and {split}; take it out of one."
+                    f"{path}: the case {case} stands in two lists, {splits[case]} and {split};"
+                    " take it out of one."
                 )
     known = {problem.case for problem in found.problems} | {case.name for case in found.cases}
     for case in splits.keys() - known:
@@ -120,7 +122,7 @@ def keep_named(found: Found, data: Data) -> None:
 
 
 def check_splits(cases: list[Case]) -> None:
-    """Raises DataError when a patient is in two of the splits that the data give; names cases, not the patient."""
+    """Raises DataError, naming cases and not the patient, when a patient is in two of the given splits."""
     seen: dict[str, Case] = {}
     shared: dict[str, tuple[Case, Case]] = {}
     for case in cases:
@@ -131,9 +133,9 @@ def check_splits(cases: list[Case]) -> None:
     if shared:
         one, other = next(iter(shared.values()))
         raise DataError(
-            f"{len(shared)} patient(s) are in two splits at once, for example with the cases {one.name} ({one.split}) and"
-            f" {other.name} ({other.split}); put each patient into one split, or leave out the given split"
-            " (data.columns.split, data.lists) and let medcli split by patient."
+            f"{len(shared)} patient(s) are in two splits at once, for example with the cases"
+            f" {one.name} ({one.split}) and {other.name} ({other.split}); put each patient into one"
+            " split, or leave out data.columns.split or data.lists and let medcli split by patient."
         )
 
 

@@ -8,14 +8,15 @@ from medcli.io.case_paths import has_case
 
 
 def recognise(data: Data, task: str) -> str:
-    """One of the names of `data.format`. Raises ConfigError when nothing fits; the message says what was looked for.
+    """One of the names of `data.format`. Raises ConfigError, which says what was sought, when nothing fits.
 
     What the settings say comes first, then what lies in the folder.
     """
     layout = _by_settings(data, task) or _by_folder(data, task)
     if layout is None:
         raise ConfigError(
-            f"data.format: the layout of {data.root} is not recognised for {task}; looked for {_LOOKED_FOR[task]}."
+            f"data.format: the layout of {data.root} is not recognised for {task};"
+            f" looked for {_LOOKED_FOR[task]}."
             " Say which it is with data.format, data.images, data.labels or data.table."
         )
     return layout
@@ -23,8 +24,10 @@ def recognise(data: Data, task: str) -> str:
 
 _LOOKED_FOR = {
     "classification": "class folders, a CSV table (data.table), a .npz file",
-    "detection": "VOC XML (Annotations/*.xml), COCO JSON, YOLO text (data.yaml, labels/*.txt), a table of boxes (data.table)",
-    "segmentation": "patterns with {case} in data.images and data.labels, nnU-Net's dataset.json, a table with a mask column",
+    "detection": "VOC XML (Annotations/*.xml), COCO JSON, YOLO text (data.yaml, labels/*.txt),"
+    " a table of boxes (data.table)",
+    "segmentation": "patterns with {case} in data.images and data.labels, nnU-Net's dataset.json,"
+    " a table with a mask column (data.columns.mask)",
 }
 
 

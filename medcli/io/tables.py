@@ -49,7 +49,8 @@ class Table:
         split = known_split(text)
         if split is None:
             raise DataError(
-                f"{self.path}: the column {self.split} is expected to hold train, val or test, found '{text}'."
+                f"{self.path}: the column {self.split} is expected to hold train, val or test,"
+                f" found '{text}'."
             )
         return split
 
@@ -60,8 +61,8 @@ class Table:
 def open_table(data: Data, name: str) -> Table:
     """Read the table and settle its columns.
 
-    Raises DataError when the file is missing or empty, FormatError when it is no text table, ConfigError when a column
-    that the config names is not there; the message lists those that are.
+    Raises DataError when the file is missing or empty, FormatError when it is no text table, ConfigError when
+    a column that the config names is not there; the message lists those that are.
     """
     path = data.root / name
     if not path.is_file():

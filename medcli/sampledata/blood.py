@@ -1,4 +1,4 @@
-"""Blood-smear-like pictures: red cells, white cells and platelets that touch and overlap, with their true boxes."""
+"""Blood-smear-like pictures: red cells, white cells and platelets that touch and overlap, with true boxes."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ _CLEARANCE = {"RBC": 0.82, "WBC": 0.9, "Platelets": 0.95}
 
 @dataclass(frozen=True)
 class Cell:
-    """kind: class name; row, column: centre; radius in pixels; waves: shape of the outline (amplitude, phase)."""
+    """kind: class name; row, column: centre; radius: in pixels; waves: amplitude and phase of the outline."""
 
     kind: str
     row: float

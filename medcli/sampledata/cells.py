@@ -1,4 +1,4 @@
-"""Fluorescence-like pictures of cells: bodies in green, nuclei in blue, on a dark uneven ground, with their masks."""
+"""Fluorescence-like pictures of cells, bodies green and nuclei blue on an uneven ground, with their masks."""
 
 import numpy as np
 from scipy import ndimage

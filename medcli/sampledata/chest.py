@@ -1,4 +1,4 @@
-"""Chest-X-ray-like pictures: lungs, ribs, spine, heart and diaphragm, with opacities on request and their truth."""
+"""Chest-X-ray-like pictures: lungs, ribs, spine, heart and diaphragm, with true opacities on request."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,8 @@ def chest_xray(
         exposure: Brightness of the site's machine; it says nothing about the label.
 
     Returns:
-        (ROWS, COLUMNS) uint16 up to 4095, dense tissue bright (MONOCHROME2), and the opacities as a bool mask.
+        (ROWS, COLUMNS) uint16 up to 4095, dense tissue bright (MONOCHROME2), and the opacities as a bool
+        mask.
     """
     x, y = _body_axes(rng)
     heart = _heart(chest, x, y)

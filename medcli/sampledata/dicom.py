@@ -1,4 +1,4 @@
-"""DICOM files of made-up people: single radiographs (DX) and CT series, complete enough for strict readers."""
+"""DICOM files of made-up people: radiographs (DX) and CT series, complete enough for strict readers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ IMPLEMENTATION = generate_uid(entropy_srcs=["medcli sample data"])
 
 @dataclass(frozen=True)
 class Visit:
-    """Which study of whom: `key` makes the identifiers the same in every run; day counts from 1 January 2020."""
+    """Which study of whom; its identifiers follow from `key`, and `day` counts from 1 January 2020."""
 
     person: Person
     key: str

@@ -19,7 +19,7 @@ FIRST_NUMBER = 901
 def add_faults(
     folder: Path, kind: str, format: str, seed: int, rows: Sequence[Row], to_row: Callable
 ) -> list[Row]:
-    """Write the broken cases below the folder, and `faults.csv` (case, fault); return their lines for the table."""
+    """Write the broken cases and `faults.csv` (case, fault); return their lines for the table."""
     names = (
         _FAULTS[kind] if format != "coco" else [name for name in _FAULTS[kind] if name not in _NOT_IN_COCO]
     )
@@ -135,8 +135,8 @@ def _spoil_boxes(folder: Path, row: Row, first: Row) -> None:
         return
     path = folder / row["label"]
     boxes = "".join(
-        f"  <object><name>{name}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
-        "</bndbox></object>\n"
+        f"  <object><name>{name}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin>"
+        f"<xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>\n"
         for name, (x0, y0, x1, y1) in bad
     )
     path.write_text(

@@ -25,7 +25,8 @@ class Kind:
     Attributes:
         formats: Formats it can be written in; the first is the default.
         cases: How many cases unless asked otherwise.
-        write: Writes one picture below a folder in a format; returns the paths of image and label, or the class.
+        write: Writes one picture below a folder in a format; returns the paths of image and label, or the
+            class.
         finish: Writes what belongs to all cases together.
     """
 
@@ -73,12 +74,14 @@ def write_blood(folder: Path, picture: Picture, format: str) -> tuple[str, str]:
 def voc_xml(image: str, shape: Sequence[int], boxes: Sequence[tuple[str, Sequence[int]]]) -> str:
     """VOC counts from 1 and its far corner belongs to the box: one is added to the near corner only."""
     objects = "".join(
-        f"  <object>\n    <name>{escape(name)}</name>\n    <difficult>0</difficult>\n    <bndbox><xmin>{x0 + 1}</xmin>"
-        f"<ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox>\n  </object>\n"
+        f"  <object>\n    <name>{escape(name)}</name>\n    <difficult>0</difficult>\n"
+        f"    <bndbox><xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox>\n"
+        "  </object>\n"
         for name, (x0, y0, x1, y1) in boxes
     )
     size = f"<width>{shape[1]}</width><height>{shape[0]}</height><depth>3</depth>"
-    return f"<annotation>\n  <filename>{escape(image)}</filename>\n  <size>{size}</size>\n{objects}</annotation>\n"
+    name = f"<filename>{escape(image)}</filename>"
+    return f"<annotation>\n  {name}\n  <size>{size}</size>\n{objects}</annotation>\n"
 
 
 def finish_blood(folder: Path, rows: Sequence[Row], format: str) -> None:
@@ -134,7 +137,7 @@ def write_organs(folder: Path, picture: Picture, format: str) -> tuple[str, str]
 
 
 def write_nifti(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
-    """Write (plane, row, column) with its (plane, row, column, 1) to RAS+ affine; NIfTI's axes run the other way."""
+    """Write (plane, row, column) with its affine from (plane, row, column, 1) to RAS+ mm."""
     import nibabel
 
     picture = nibabel.Nifti1Image(volume.transpose(2, 1, 0), affine[:, [2, 1, 0, 3]])

@@ -1,4 +1,4 @@
-"""CT-like volumes with two organs, on an anisotropic grid that stands oblique in the world, with their labels."""
+"""CT-like volumes with two labelled organs, on an anisotropic grid that stands oblique in the world."""
 
 import numpy as np
 from scipy import ndimage
@@ -15,8 +15,8 @@ def organ_volume(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.n
     """Draw one volume.
 
     Returns:
-        (24, 64, 48) int16 in HU, label ids of the same shape uint8, and the (4, 4) affine from (plane, row, column, 1)
-        to RAS+ millimetres: the axial view of DICOM, turned by up to 15 degrees about each axis.
+        (24, 64, 48) int16 in HU, label ids of the same shape uint8, and the (4, 4) affine from (plane, row,
+        column, 1) to RAS+ millimetres: the axial view of DICOM, turned by up to 15 degrees about each axis.
     """
     z, y, x = _bent_axes(rng)
     body = _ellipsoid((z, y, x), (0, 0, 0), (2.0, 0.88, 0.90)) > 0

@@ -10,7 +10,7 @@ SITES = ("A", "B", "C")
 
 @dataclass(frozen=True)
 class Person:
-    """name: `person_007`; sex: "F" or "M", sometimes "" as in real tables; age in years; site: one of `SITES`."""
+    """sex: F, M, or "" as happens in real tables; age: in years; site: one of `SITES`."""
 
     number: int
     sex: str
@@ -47,7 +47,7 @@ class Picture:
 
 
 def pictures(cases: int, seed: int, kind: str) -> Iterator[Picture]:
-    """`cases` pictures of people with one to three each; a longer set begins with the shorter one of the same seed."""
+    """Pictures of people with one to three each; a longer set begins as the shorter one of its seed."""
     number, made = 0, 0
     key = [seed, *kind.encode()]
     while made < cases:

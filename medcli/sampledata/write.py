@@ -34,14 +34,14 @@ def write_sample(
         out: Folder to make. It appears whole or not at all.
         cases: Number of pictures, of people with one to three each; None: what suits a short demo.
         seed: A longer set begins with the shorter one of the same seed.
-        format: png or dicom (classification), voc or coco (detection), png (segmentation), nifti or dicom (volumes);
-            auto: the first of these.
+        format: png or dicom (classification), voc or coco (detection), png (segmentation), nifti or dicom
+            (volumes); auto: the first of these.
         faulty: Add broken cases, one fault each, listed in `faults.csv`.
         force: Replace a sample data set that is already there.
 
     Returns:
-        The path of `config.yaml`, which runs as it is. Beside it `table.csv` has case, image, label (the class, or the
-        label's file), patient, sex, age and site.
+        The path of `config.yaml`, which runs as it is. Beside it `table.csv` has case, image, label (the
+        class, or the label's file), patient, sex, age and site.
 
     Raises:
         UsageError: Unknown kind or format, no cases, or a folder that is not empty.

@@ -1,4 +1,4 @@
-"""What the annotation parsers give, and its check: named boxes of one image become `Boxes`, with every fault said."""
+"""What the annotation parsers give, and how it becomes `Boxes`: checked, with every fault said."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from medcli.errors import FormatError
 
 @dataclass
 class Annotation:
-    """The boxes of one image as an annotation file gives them, already in pixels and half-open at the far edge.
+    """The boxes of one image as an annotation file gives them, in pixels and half-open at the far edge.
 
     Attributes:
         image: File name or path of the image, as written; "" when the format does not say.
@@ -38,8 +38,8 @@ def to_boxes(
 ) -> tuple[Boxes, list[str]]:
     """The usable boxes, clipped to the image, and a sentence on each that is not.
 
-    Left out are boxes with numbers that are not finite, without area, wholly outside the image (`size` is rows,
-    columns; None: not checked) or of a class that is not among `classes`.
+    Left out are boxes with numbers that are not finite, without area, wholly outside the image (`size` is
+    rows, columns; None: not checked) or of a class that is not among `classes`.
     """
     corners = np.asarray(annotation.corners, np.float64).reshape(-1, 4)
     keep, faults = [], []

@@ -1,9 +1,10 @@
 """Pascal VOC XML: one file per image with `object/bndbox` corners.
 
-VOC counts pixels from 1 and its far corner belongs to the box, so a box over a whole image of 640 columns is written
-xmin = 1, xmax = 640. Inside that is x0 = 0, x1 = 640: one is taken from the near corner, none from the far one (the
-devkit of Everingham et al.; Detectron2 and torchvision convert alike). A box whose far corner equals the near one would
-be one pixel wide by that rule; labelling tools write such boxes when the mouse slips, so they count as having no area.
+VOC counts pixels from 1 and its far corner belongs to the box, so a box over a whole image of 640 columns is
+written xmin = 1, xmax = 640. Inside that is x0 = 0, x1 = 640: one is taken from the near corner, none from
+the far one (the devkit of Everingham et al.; Detectron2 and torchvision convert alike). A box whose far
+corner equals the near one would be one pixel wide by that rule; labelling tools write such boxes when the
+mouse slips, so they count as having no area.
 """
 
 from pathlib import Path
@@ -18,8 +19,8 @@ LARGEST_BYTES = 64 * 2**20
 def read_voc(path: Path) -> Annotation:
     """Objects marked `difficult` count as crowd: they may be found but are not asked for.
 
-    Raises FormatError for a broken file, one without `annotation`, a box without numbers, or entity declarations (VOC
-    has none; they can blow up in memory).
+    Raises FormatError for a broken file, one without `annotation`, a box without numbers, or entity
+    declarations (VOC has none; they can blow up in memory).
     """
     try:
         content = path.read_bytes() if path.stat().st_size <= LARGEST_BYTES else b"<!ENTITY"

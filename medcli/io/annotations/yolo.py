@@ -1,7 +1,8 @@
 """YOLO text: one file per image, a line per box: class number, then x and y of the centre, width, height.
 
-All four are fractions of the image's width and height, so the box is x0 = (x - width / 2) * columns and so on: half-open
-without any offset. A line with a class number and three or more points (an outline) gives the box around it.
+All four are fractions of the image's width and height, so the box is x0 = (x - width / 2) * columns and so
+on: half-open without any offset. A line with a class number and three or more points (an outline) gives the
+box around it.
 """
 
 from pathlib import Path
@@ -16,7 +17,7 @@ TOLERANCE = 0.01
 
 
 def read_yolo(path: Path, names: dict[int, str]) -> Annotation:
-    """Corners are fractions of columns and rows: `in_pixels` scales them. Class numbers without a name keep it as name.
+    """Corners are fractions of columns and rows, for `in_pixels` to scale. A class without name is its number.
 
     Raises FormatError that names the line.
     """
@@ -35,7 +36,7 @@ def read_yolo(path: Path, names: dict[int, str]) -> Annotation:
             raise FormatError(f"{path}: line {number} is not a class number followed by numbers.") from None
         if len(values) not in (4, 5) and (len(values) < 6 or len(values) % 2):
             raise FormatError(
-                f"{path}: line {number} has {len(values)} numbers after the class; expected x, y, width, height."
+                f"{path}: line {number} has {len(values)} numbers after the class, not x, y, width, height."
             )
         corners = _outline(values) if len(values) >= 6 else _box(values[:4])
         if not np.isfinite(values).all() or np.abs(np.array(corners) - 0.5).max() > 0.5 + 0.5 + TOLERANCE:

@@ -1,7 +1,8 @@
 """A table of boxes: one line per box, or an empty one for an image without any.
 
-Corners (xmin, ymin, xmax, ymax or x0, y0, x1, y1) and sizes (x, y, width, height) are in pixels counted from 0 and
-half-open, so a box over a whole image of 640 columns has xmin = 0 and xmax = 640; nothing is added or taken.
+Corners (xmin, ymin, xmax, ymax or x0, y0, x1, y1) and sizes (x, y, width, height) are in pixels counted from
+0 and half-open, so a box over a whole image of 640 columns has xmin = 0 and xmax = 640; nothing is added or
+taken.
 """
 
 from medcli.case import Case
@@ -52,7 +53,7 @@ def find_boxes(data: Data, table: Table) -> Found:
 
 
 def box_columns(present: list[str]) -> tuple[tuple[str, ...], bool] | None:
-    """The four columns as the table spells them, and whether the last two are sizes; None when there are none."""
+    """The four columns as the table spells them, and whether the last two are sizes; None without such."""
     lower = {column.lower(): column for column in present if column}
     for choices, sized in ((CORNERS, False), (SIZES, True)):
         for names in choices:

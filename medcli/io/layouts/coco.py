@@ -14,8 +14,9 @@ from medcli.io.names import unique_names
 def find(data: Data, task: str) -> Found:
     """Cases in the order of `images`. An image without annotations is one known to be empty.
 
-    `data.labels` is the JSON file, or a mapping from train, val and test to one each. Classes are those declared, else
-    the categories by their ids. With `data.classes` as a mapping, its numbers are category ids.
+    `data.labels` is the JSON file, or a mapping from train, val and test to one each. Classes are those
+    declared, else the categories by their ids. With `data.classes` as a mapping, its numbers are category
+    ids.
     """
     found = Found()
     files = [(split, path, read_coco(path)) for split, path in _json_files(data)]

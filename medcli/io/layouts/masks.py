@@ -56,8 +56,8 @@ def find(data: Data, task: str) -> Found:
 def segmentation_classes(data: Data) -> tuple[list[str] | None, dict[str, list[int]] | None]:
     """Class names and the ids that mean each, as far as the config says; (None, None) leaves it to the masks.
 
-    With one binary file per class, mask i has the id i + 1, as `read_mask` numbers them. No ids at all: every value
-    above zero is the one class.
+    With one binary file per class, mask i has the id i + 1, as `read_mask` numbers them. No ids at all: every
+    value above zero is the one class.
     """
     if isinstance(data.classes, dict):
         ids = {
@@ -68,7 +68,7 @@ def segmentation_classes(data: Data) -> tuple[list[str] | None, dict[str, list[i
         names = class_order(data.labels, data.classes)
         if set(names) != set(data.labels):
             raise ConfigError(
-                f"data.classes: expected the names that data.labels maps ({listing(data.labels)}), got {listing(names)}."
+                f"data.classes: expected those of data.labels ({listing(data.labels)}), got {listing(names)}."
             )
         return names, {name: [number] for number, name in enumerate(names, start=1)} if len(names) > 1 else {}
     if data.labels_are in ("binary", "instances"):

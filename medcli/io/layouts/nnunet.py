@@ -1,7 +1,8 @@
 """nnU-Net and Medical Segmentation Decathlon folders: `dataset.json`, `imagesTr`, `labelsTr`.
 
-nnU-Net names each channel's file `CASE_0000.nii.gz`, `CASE_0001.nii.gz`, ... and gives `labels` as name to id; the
-Decathlon has one file per case and gives `labels` as id to name. Both are told apart by what is there.
+nnU-Net names each channel's file `CASE_0000.nii.gz`, `CASE_0001.nii.gz`, ... and gives `labels` as name to
+id; the Decathlon has one file per case and gives `labels` as id to name. Both are told apart by what is
+there.
 """
 
 import json
@@ -19,7 +20,7 @@ from medcli.io.names import natural, safe_name
 
 
 def find(data: Data, task: str) -> Found:
-    """Cases of the training part in natural order; `imagesTs` is not used, since its labels are not public."""
+    """Cases of the training part in natural order; `imagesTs`, whose labels are rarely there, is not used."""
     path = data.root / "dataset.json"
     content = _read(path)
     found = Found()
@@ -101,8 +102,8 @@ def _classes(
     every = [number for numbers in ids.values() for number in numbers]
     if len(set(every)) < len(every):
         raise ConfigError(
-            f"data.classes: the labels of dataset.json overlap ({listing(ids)}); say with data.classes which ids each"
-            " class has, for example {edema: 2, core: [1, 3]}."
+            f"data.classes: the labels of dataset.json overlap ({listing(ids)}); say with data.classes"
+            " which ids each class has, for example {edema: 2, core: [1, 3]}."
         )
     ids = dict(sorted(ids.items(), key=lambda item: item[1]))
     return list(ids), ids

@@ -1,4 +1,4 @@
-"""A MedMNIST-like `.npz`: arrays `train_images`, `train_labels`, `val_images`, ... or `images` and `labels`."""
+"""A MedMNIST-like `.npz`: arrays `train_images`, `train_labels`, `val_images`, ..., or `images`, `labels`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,8 +34,8 @@ def find(data: Data, task: str) -> Found:
     """Cases are named `train_00012`: the part and the image's index.
 
     Labels (n,) or (n, 1) are class numbers: they take the names of `data.classes`, else `0`, `1`, ...; labels
-    (n, k) of 0 and 1 are k classes that may apply together. For segmentation `train_masks` or `masks` hold the
-    labels. Only the labels are read; of images no more than the arrays' headers.
+    (n, k) of 0 and 1 are k classes that may apply together. For segmentation `train_masks` or `masks` hold
+    the labels. Only the labels are read; of images no more than the arrays' headers.
     """
     path = npz_file(data)
     shapes = array_shapes(path)

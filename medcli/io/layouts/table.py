@@ -68,9 +68,9 @@ def case_names(table: Table, images: Sequence[Sequence[Path]]) -> list[str]:
 def image_paths(data: Data, table: Table, row: dict[str, str]) -> list[Path]:
     """One path per channel, whether there is such a file or not.
 
-    A path in the table counts from `data.images` when that is a folder, else from `data.root`, else from the table's own
-    folder. A name without suffix takes that of the file there. Without an image column `data.images` is a pattern that
-    the case's name is put into.
+    A path in the table counts from `data.images` when that is a folder, else from `data.root`, else from the
+    table's own folder. A name without suffix takes that of the file there. Without an image column
+    `data.images` is a pattern that the case's name is put into.
     """
     if isinstance(data.images, dict) or (data.images and has_case(data.images)):
         patterns = data.images.values() if isinstance(data.images, dict) else [data.images]
@@ -101,7 +101,8 @@ Label = Callable[[dict[str, str]], tuple[dict, str]]
 def _masks(data: Data, table: Table, found: Found) -> Label:
     if not table.mask:
         raise ConfigError(
-            f"data.columns.mask: expected the column of {table.path.name} with the mask's path; it has {listing(table.rows[0], 40)}."
+            f"data.columns.mask: expected the column of {table.path.name} with the mask's path;"
+            f" it has {listing(table.rows[0], 40)}."
         )
     found.classes, found.label_ids = segmentation_classes(data)
 
@@ -131,7 +132,8 @@ def _one_column_per_class(data: Data, table: Table, found: Found) -> Label:
     found.classes = class_order(table.labels, data.classes) if data.classes else list(table.labels)
     if set(found.classes) != set(table.labels):
         raise ConfigError(
-            f"data.classes: expected the columns of data.columns.label ({listing(table.labels)}), got {listing(found.classes)}."
+            f"data.classes: expected the columns of data.columns.label ({listing(table.labels)}),"
+            f" got {listing(found.classes)}."
         )
 
     def label(row: dict[str, str]) -> tuple[dict, str]:
@@ -170,8 +172,8 @@ def _one_column(data: Data, table: Table, found: Found) -> Label:
 def class_names(data: Data, occurring: set[str]) -> dict[str, str]:
     """What stands in the file to class name.
 
-    A mapping in `data.classes` names the numbers in the file. A list names the classes as written; or, when the file
-    holds whole numbers and no name of the list is one, the classes 0, 1, ... in order.
+    A mapping in `data.classes` names the numbers in the file. A list names the classes as written; or, when
+    the file holds whole numbers and no name of the list is one, the classes 0, 1, ... in order.
     """
     if not data.classes:
         return {name: name for name in occurring}

@@ -14,10 +14,10 @@ CLASS_FILES = ("classes.txt", "obj.names", "data.names")
 
 
 def find(data: Data, task: str) -> Found:
-    """Cases in natural order. The text file lies where the image does, with `images` in its path read as `labels`.
+    """Cases in natural order. The text file lies as the image does, with `labels` for `images` in its path.
 
-    An image without text file is one without objects, as YOLO defines it; it is kept and said. Parts come from folders
-    called train, val or test above the image.
+    An image without text file is one without objects, as YOLO defines it; it is kept and said. Parts come
+    from folders called train, val or test above the image.
     """
     found = Found()
     images = image_files(data)
@@ -48,7 +48,7 @@ def find(data: Data, task: str) -> Found:
 
 
 def class_names(data: Data) -> dict[int, str]:
-    """Class number to name: from `data.classes`, else `names` of `data.yaml`, else a list with a name per line."""
+    """Class number to name: from `data.classes`, `names` of `data.yaml`, or a file with a name per line."""
     if isinstance(data.classes, dict):
         return {
             i: name for name, ids in data.classes.items() for i in ([ids] if isinstance(ids, int) else ids)
