@@ -1,8 +1,8 @@
 """The few kinds of faults that medcli reports, each with the exit code of the command that meets it.
 
 Library code raises these; `medcli.cli` turns them into one line of text and an exit code. A message says what
-was expected, what was found, in which file, and what to do. It names files, keys and tags, never the data of a
-patient.
+was expected, what was found, in which file, and what to do. It names files, keys and tags, never the data of
+a patient.
 """
 
 from typing import Any

@@ -42,7 +42,7 @@ def sample(
         Format,
         typer.Option(
             "--format",
-            help="classification: png, dicom; detection: voc, coco; segmentation: png; volumes: nifti, dicom.",
+            help="classification: png, dicom; detection: voc, coco; segmentation: png; volumes: nifti, dicom",
         ),
     ] = Format.auto,
     faulty: Annotated[bool, typer.Option("--faulty", help="Add broken and contradictory files.")] = False,
