@@ -84,14 +84,20 @@ class Report:
         """A matplotlib figure, embedded as PNG; figures that follow one another stand side by side."""
         stream = io.BytesIO()
         figure.savefig(stream, format="png", dpi=150, bbox_inches="tight", facecolor="white")
-        shown = _figure(_data_address("png", stream.getvalue()), caption, alt or caption or "figure")
+        return self.plot(stream.getvalue(), caption, alt)
+
+    def plot(self, png: bytes, caption: str = "", alt: str = "") -> "Report":
+        """Like `figure`, for one that was saved as PNG already."""
+        shown = _figure(_data_address("png", png), caption, alt or caption or "figure")
         return self._add_to_row("figures", shown)
 
-    def pictures(self, pictures: Sequence[tuple[np.ndarray, str]], caption: str = "") -> "Report":
-        """A grid of (uint8 RGB array (row, column, 3), caption)."""
+    def pictures(
+        self, pictures: Sequence[tuple[np.ndarray, str]], caption: str = "", *, wide: bool = False
+    ) -> "Report":
+        """A grid of (uint8 RGB array (row, column, 3), caption); `wide` puts about two in a row, not four."""
         shown = "".join(_picture(rgb, text) for rgb, text in pictures)
         text = f'<p class="caption">{html.escape(caption)}</p>' if caption else ""
-        return self._add(f'{text}<div class="pictures">{shown}</div>')
+        return self._add(f'{text}<div class="pictures{" wide" if wide else ""}">{shown}</div>')
 
     def warnings(self, texts: Sequence[str]) -> "Report":
         """A box with what a reader should know; nothing when there is none."""

@@ -1,0 +1,131 @@
+"""Judging classifications."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medcli.case import Case
+from medcli.config.schema import Evaluate
+from medcli.drawing import beside, views
+from medcli.errors import ConfigError, DataError
+from medcli.evaluation.judge import Judged, Measured, Plot, with_intervals
+from medcli.evaluation.plots import confusion_figure, precision_recall_figure, roc_figure
+from medcli.image import Image
+from medcli.metrics import classification as metrics
+from medcli.prediction.result import Prediction
+from medcli.preprocessing.plan import Plan
+
+
+class ClassificationJudge:
+    """See `Judge`."""
+
+    overall_names = metrics.OVERALL
+    class_names = metrics.PER_CLASS
+    headline = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "mcc")
+    wide = False
+
+    def __init__(self, plan: Plan, settings: Evaluate) -> None:
+        self.plan, self.settings = plan, settings
+        self._truth: list[np.ndarray] = []
+        self._probabilities: list[np.ndarray] = []
+        self._positive = -1
+        if settings.positive is not None:
+            if settings.positive not in plan.classes:
+                known = ", ".join(plan.classes)
+                raise ConfigError(
+                    f"evaluate.positive: '{settings.positive}' is no class of this run; use one of {known}."
+                )
+            self._positive = plan.classes.index(settings.positive)
+
+    def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
+        assert prediction.probabilities is not None
+        truth = np.array([name in case.classes for name in self.plan.classes])
+        self._check(case, truth)
+        probabilities = np.asarray(prediction.probabilities, float)
+        self._truth.append(truth)
+        self._probabilities.append(probabilities)
+        decided = metrics.decide(probabilities[None], multi_label=self.plan.multi_label)[0]
+        chances = {
+            f"p:{name}": float(value) for name, value in zip(self.plan.classes, probabilities, strict=True)
+        }
+        true, predicted = self._named(truth), self._named(decided)
+        row = {"truth": true, "predicted": predicted, "correct": bool((truth == decided).all())} | chances
+        # The probability given to the truth; multi-label: its mean over the classes, yes and no alike.
+        quality = float(np.where(truth, probabilities, 1 - probabilities).mean())
+        if not self.plan.multi_label:
+            quality = float(probabilities[truth.argmax()])
+        best = "" if self.plan.multi_label else f" ({probabilities.max():.2f})"
+        caption = f"{case.name}: {true or 'none'}, predicted {predicted or 'none'}{best}"
+        return Judged(row, quality, caption, lambda: _draw(image))
+
+    def measure(self, patients: Sequence[str]) -> Measured:
+        truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)
+
+        def values(weights: np.ndarray | None):
+            return metrics.measures(
+                truth,
+                probabilities,
+                multi_label=self.plan.multi_label,
+                positive=self._positive,
+                weights=weights,
+            )
+
+        extra = {"counts": dict(zip(self.plan.classes, truth.sum(0).tolist(), strict=True))}
+        if not self.plan.multi_label:
+            extra["confusion"] = {"classes": self.plan.classes, "rows_are_truth": self._confusion().tolist()}
+        if truth.shape[1] == 2 and not self.plan.multi_label:
+            extra["positive"] = self.plan.classes[self._positive]
+        return with_intervals(values, self.plan.classes, patients, extra=extra)
+
+    def plots(self) -> list[Plot]:
+        truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)
+        shown = range(len(self.plan.classes))
+        if truth.shape[1] == 2 and not self.plan.multi_label:
+            shown = [self._positive % 2]
+        roc, recall = {}, {}
+        for index in shown:
+            name, true, score = self.plan.classes[index], truth[:, index], probabilities[:, index]
+            area, average = metrics.auroc(true, score), metrics.average_precision(true, score)
+            if np.isfinite(area):
+                roc[f"{name} ({area:.3f})"] = metrics.roc_curve(true, score)
+            if np.isfinite(average):
+                recall[f"{name} ({average:.3f})"] = metrics.precision_recall_curve(true, score)[::-1]
+        drawn = [
+            Plot("roc", roc_figure(roc), "ROC with the area under it.", "ROC curves: " + ", ".join(roc)),
+            Plot(
+                "precision_recall",
+                precision_recall_figure(recall),
+                "Precision and recall with the average precision.",
+                "Precision-recall curves: " + ", ".join(recall),
+            ),
+        ]
+        if not self.plan.multi_label:
+            table, names = self._confusion(), self.plan.classes
+            right = int(np.trace(table))
+            alt = f"Confusion matrix: {right} of {int(table.sum())} cases on the diagonal"
+            figure = confusion_figure(table, names, names)
+            drawn.append(Plot("confusion", figure, "Cases by true and predicted class.", alt))
+        return drawn
+
+    def _check(self, case: Case, truth: np.ndarray) -> None:
+        unknown = sorted(set(case.classes) - set(self.plan.classes))
+        if unknown:
+            raise DataError(
+                f"Expected classes that the run knows ({', '.join(self.plan.classes)}), "
+                f"found {', '.join(unknown)}."
+            )
+        if not self.plan.multi_label and truth.sum() != 1:
+            raise DataError(
+                f"Expected exactly one class as the truth, found {int(truth.sum())}; label the case."
+            )
+
+    def _confusion(self) -> np.ndarray:
+        truth, predicted = np.stack(self._truth).argmax(1), np.stack(self._probabilities).argmax(1)
+        return metrics.confusion_matrix(truth, predicted, self.plan.num_classes).astype(int)
+
+    def _named(self, chosen: np.ndarray) -> str:
+        return "|".join(name for name, yes in zip(self.plan.classes, chosen, strict=True) if yes)
+
+
+def _draw(image: Image) -> np.ndarray:
+    return beside([view.rgb for view in views(image, longest=320 if image.ndim == 2 else 220)])

@@ -1,0 +1,133 @@
+"""Judging detections."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medcli.boxes import Boxes
+from medcli.case import Case
+from medcli.config.schema import Evaluate
+from medcli.drawing import add_title, beside, draw_boxes, views
+from medcli.errors import DataError
+from medcli.evaluation.judge import Judged, Measured, Plot, with_intervals
+from medcli.evaluation.plots import confusion_figure, froc_figure, precision_recall_figure
+from medcli.image import Image
+from medcli.metrics import detection as metrics
+from medcli.prediction.result import Prediction
+from medcli.preprocessing.plan import Plan
+
+SCORE = 0.25
+"""Detections from this score on count in cases.csv, the confusion matrix and the pictures."""
+
+
+class DetectionJudge:
+    """See `Judge`."""
+
+    overall_names = metrics.OVERALL
+    class_names = metrics.PER_CLASS
+    headline = ("map50", "map", "recall50", "froc")
+    wide = True
+
+    def __init__(self, plan: Plan, settings: Evaluate) -> None:
+        self.plan, self.settings = plan, settings
+        self._truth: list[Boxes] = []
+        self._found: list[Boxes] = []
+
+    def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
+        assert prediction.boxes is not None
+        truth, found = case.boxes, prediction.boxes
+        if truth is None:
+            raise DataError("Expected an annotation with the true boxes, found none; annotate the case.")
+        self._truth.append(truth)
+        self._found.append(found)
+        table = self._confusion([found], [truth])
+        hits, missed = int(np.trace(table[:-1, :-1])), int(table[:-1].sum() - np.trace(table[:-1, :-1]))
+        wrong = int(table[:, :-1].sum()) - hits
+        f1 = 2 * hits / (2 * hits + missed + wrong) if hits + missed + wrong else float("nan")
+        row = {"objects": int((~truth.crowd).sum()), "hits": hits, "missed": missed, "false": wrong, "f1": f1}
+        caption = f"{case.name}: {hits} found, {missed} missed, {wrong} false"
+        return Judged(row, f1, caption, lambda: _draw(image, truth, found, self.plan.classes))
+
+    def measure(self, patients: Sequence[str]) -> Measured:
+        matches, froc = self._matches(metrics.THRESHOLDS), self._matches(self._threshold)
+        extra = {
+            "objects": {
+                name: int(one.truths.sum()) for name, one in zip(self.plan.classes, matches, strict=True)
+            },
+            "confusion": {
+                "classes": [*self.plan.classes, "background"],
+                "rows_are_truth": self._confusion(self._found, self._truth).tolist(),
+                "score_threshold": SCORE,
+                "iou_threshold": self.settings.iou_threshold,
+            },
+            "froc_sensitivity": dict(
+                zip(map(str, metrics.FROC_RATES), metrics.froc_sensitivities(froc).tolist(), strict=True)
+            ),
+        }
+        return with_intervals(
+            lambda weights: metrics.measures(matches, froc, weights), self.plan.classes, patients, extra=extra
+        )
+
+    def plots(self) -> list[Plot]:
+        matches, froc = self._matches(np.array([0.5])), self._matches(self._threshold)
+        curves = {}
+        for name, one in zip(self.plan.classes, matches, strict=True):
+            if one.truths.sum():
+                label = f"{name} ({metrics.average_precision(one)[0]:.3f})"
+                curves[label] = metrics.precision_recall_curve(one)[::-1]
+        rates = {"all classes": metrics.froc_curve(froc)}
+        if len(froc) > 1:
+            named = zip(self.plan.classes, froc, strict=True)
+            rates |= {name: metrics.froc_curve([one]) for name, one in named if one.truths.sum()}
+        table = self._confusion(self._found, self._truth)
+        names = [*self.plan.classes, "background"]
+        overlap = self.settings.iou_threshold
+        return [
+            Plot(
+                "precision_recall",
+                precision_recall_figure(curves, "Precision and recall at IoU .50"),
+                "Per class, with its average precision.",
+                "Precision-recall curves: " + ", ".join(curves),
+            ),
+            Plot(
+                "froc",
+                froc_figure(rates, metrics.FROC_RATES),
+                f"Sensitivity against false alarms per image, at IoU {overlap:g}.",
+                "FROC curves: sensitivity against false positives per image",
+            ),
+            Plot(
+                "confusion",
+                confusion_figure(table, names, names, xlabel="found"),
+                f"Boxes from score {SCORE} on, matched at IoU {overlap:g}; background: missed or false.",
+                f"Confusion matrix: {int(np.trace(table))} boxes found with the right class",
+            ),
+        ]
+
+    @property
+    def _threshold(self) -> np.ndarray:
+        return np.array([self.settings.iou_threshold])
+
+    def _matches(self, thresholds: np.ndarray) -> list[metrics.Matches]:
+        return [
+            metrics.match_images(self._found, self._truth, kind, thresholds=thresholds)
+            for kind in range(self.plan.num_classes)
+        ]
+
+    def _confusion(self, found: Sequence[Boxes], truth: Sequence[Boxes]) -> np.ndarray:
+        return metrics.confusion_matrix(
+            found,
+            truth,
+            self.plan.num_classes,
+            iou_threshold=self.settings.iou_threshold,
+            score_threshold=SCORE,
+        )
+
+
+def _draw(image: Image, truth: Boxes, found: Boxes, classes: Sequence[str]) -> np.ndarray:
+    view = views(image, longest=480)[0]
+    found = found.take(found.scores >= SCORE)
+    drawn = [
+        add_title(draw_boxes(view.rgb, boxes.scaled(*view.scale), classes), title)
+        for title, boxes in (("truth", truth), ("prediction", found))
+    ]
+    return beside(drawn)

@@ -1,0 +1,239 @@
+"""Measure a run on raw images: read, prepare, predict, and compare with the truth on the original grid.
+
+RUN/evaluate/NAME/
+    metrics.json    overall and per class, 95 % intervals, numbers of cases and patients
+    cases.csv       one line per case
+    *.png           plots
+    report.html     all of it in one file, with the worst and the best cases
+"""
+
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+from medcli.case import Case
+from medcli.config.schema import Config, Evaluate
+from medcli.errors import DataError, GateNotMet, MedcliError, UsageError
+from medcli.evaluation.choose import judge_for
+from medcli.evaluation.gates import check_known, parse_gate, unmet
+from medcli.evaluation.judge import Extremes, Judge, Judgement, Measured, flat_names
+from medcli.evaluation.page import write_page
+from medcli.evaluation.selection import Selection, patients_of, select_cases
+from medcli.files import sync_folder, write_csv, write_json
+from medcli.image import Image
+from medcli.metrics.bootstrap import LEVEL, RESAMPLES
+from medcli.prediction.result import Prediction
+from medcli.progress import Progress, ignore
+from medcli.run import Run
+
+FOLDER = "evaluate"
+
+
+class Predicts(Protocol):
+    """What of the predictor is needed."""
+
+    def predict_cases(
+        self, cases: Iterable[Case]
+    ) -> Iterator[tuple[Case, Image | None, Prediction | MedcliError]]: ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """Attributes:
+    measures: By flat name (`dice`, `dice/left lung`), the names that gates use; NaN where undefined.
+    intervals: (low, high) by flat name, 95 %, by resampling patients.
+    cases, patients: How many were judged.
+    failed: Case to reason, of those that could not be.
+    notes: What a reader must know.
+    folder: Where the files are.
+    seconds: The whole work.
+    """
+
+    measures: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    cases: int
+    patients: int
+    failed: dict[str, str]
+    notes: list[str]
+    folder: Path
+    seconds: float
+
+
+def evaluate(
+    run: Run | Path,
+    *,
+    data: Config | Path | None = None,
+    split: str | None = None,
+    gates: Sequence[str] = (),
+    name: str | None = None,
+    settings: Evaluate | None = None,
+    force: bool = False,
+    predictor: Predicts | None = None,
+    progress: Progress = ignore,
+) -> Result:
+    """Predict the cases, measure, and write the folder whole or not at all.
+
+    A case that cannot be read, predicted or judged does not stop the others; it is listed in
+    `Result.failed`, and the caller decides whether that is an error.
+
+    Args:
+        run: A run, or its folder.
+        data: A config (or its file) of other data; None: the run's own.
+        split: "train", "val", "test", "all"; default: the setting `evaluate.split`, of other data all.
+        gates: Such as `dice>=0.85` or `dice/left lung>0.8`.
+        name: Of the folder below RUN/evaluate; default: the part, or the name of the other data.
+        settings: In place of the `evaluate` section of the run's config (or of `data`).
+        force: Replace a result of this name.
+        predictor: In place of the run's own model.
+
+    Raises:
+        UsageError: A gate or the part is unknown, or a result of this name is there already.
+        DataError: No case could be judged.
+        GateNotMet: After everything was written.
+    """
+    start = perf_counter()
+    run = run if isinstance(run, Run) else Run.open(run)
+    if isinstance(data, Path):
+        from medcli.config.loading import load_config
+
+        data = load_config(data)
+    settings = settings or (data or run.config).evaluate
+    bars = [parse_gate(text) for text in gates]
+    selection = select_cases(run, data=data, split=split or (None if data else settings.split))
+    judge = judge_for(selection.plan, settings)
+    check_known(bars, flat_names(judge))
+    target = run.folder / FOLDER / _folder_name(name or selection.name)
+    if target.exists() and not force:
+        raise UsageError(f"{target}: there is a result already; replace it with --force.")
+    if predictor is None:
+        from medcli.prediction.predictor import Predictor
+
+        predictor = Predictor.load(run)
+    done = _judge_all(selection, judge, predictor, settings, progress)
+    if not done.judged:
+        raise DataError(_nothing_judged(done.failed))
+    progress("measure", 0, 1)
+    measured = judge.measure(patients_of(done.judged))
+    progress("measure", 1, 1)
+    seconds = perf_counter() - start
+    with _whole_folder(target) as folder:
+        _write(folder, run, selection, judge, measured, done, seconds)
+    missed = unmet(bars, measured.flat)
+    if missed:
+        raise GateNotMet(f"{target.name}: not met: {'; '.join(missed)}. The result is in {target}.")
+    patients = len(set(patients_of(done.judged)))
+    return Result(
+        measured.flat,
+        measured.intervals,
+        len(done.judged),
+        patients,
+        done.failed,
+        selection.notes,
+        target,
+        seconds,
+    )
+
+
+def _judge_all(
+    selection: Selection, judge: Judge, predictor: Predicts, settings: Evaluate, progress: Progress
+) -> Judgement:
+    done = Judgement(pictures=Extremes(settings.pictures), failed=dict(selection.failed))
+    total = len(selection.cases)
+    progress("evaluate", 0, total)
+    for number, (case, image, outcome) in enumerate(predictor.predict_cases(selection.cases), start=1):
+        row: dict[str, Any] = {"case": case.name, "patient": case.patient, **case.groups}
+        row["split"] = selection.split.get(case.name, "")
+        try:
+            if isinstance(outcome, MedcliError):
+                raise outcome
+            assert image is not None
+            judged = judge.add(case, image, outcome)
+            done.pictures.add(judged)
+            done.rows.append(row | {"status": "ok", "seconds": round(outcome.seconds, 4)} | judged.row)
+            done.judged.append(case)
+        except MedcliError as error:
+            done.failed[case.name] = str(error)
+            done.rows.append(row | {"status": str(error)})
+        progress("evaluate", number, total)
+    done.rows += [{"case": name, "status": reason} for name, reason in selection.failed.items()]
+    return done
+
+
+def _nothing_judged(failed: dict[str, str]) -> str:
+    case, reason = next(iter(failed.items()))
+    return f"None of the {len(failed)} cases could be judged. The first, {case}: {reason}"
+
+
+def _folder_name(name: str) -> str:
+    return (
+        "".join(letter if letter.isalnum() or letter in "-_. " else "_" for letter in name).strip(". ")
+        or "data"
+    )
+
+
+@contextmanager
+def _whole_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the target's place at the end, or is removed on a fault."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".partial-{target.name}-", dir=target.parent))
+    old = temporary.with_name(temporary.name + "-old")
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        if target.exists():
+            os.replace(target, old)
+        os.replace(temporary, target)
+        sync_folder(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(
+    folder: Path,
+    run: Run,
+    selection: Selection,
+    judge: Judge,
+    measured: Measured,
+    done: Judgement,
+    seconds: float,
+) -> None:
+    patients = len(set(patients_of(done.judged)))
+    plots = judge.plots()
+    write_json(
+        folder / "metrics.json",
+        {
+            "task": run.plan.task,
+            "data": selection.name,
+            "split": selection.part,
+            "cases": len(done.judged),
+            "patients": patients,
+            "failed": len(done.failed),
+            "overall": measured.overall,
+            "per_class": measured.per_class,
+            "intervals": measured.intervals,
+            "interval_level": LEVEL,
+            "interval_method": f"percentile bootstrap over patients, {RESAMPLES} resamples",
+            "notes": selection.notes,
+            "seconds": round(seconds, 2),
+            **measured.extra,
+        },
+    )
+    write_csv(folder / "cases.csv", [{key: _cell(value) for key, value in row.items()} for row in done.rows])
+    for plot in plots:
+        plot.figure.savefig(folder / f"{plot.name}.png", dpi=150)
+    write_page(folder / "report.html", run, selection, judge, measured, done, plots)
+
+
+def _cell(value: Any) -> Any:
+    """NaN is an empty cell; numbers keep six digits that matter."""
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return value

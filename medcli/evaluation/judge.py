@@ -1,0 +1,175 @@
+"""What a task must offer to be evaluated. `evaluate` asks these questions and never asks which task it is."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from medcli.case import Case
+from medcli.config.schema import Evaluate
+from medcli.image import Image
+from medcli.metrics.bootstrap import LEVEL, RESAMPLES, intervals
+from medcli.prediction.result import Prediction
+from medcli.preprocessing.plan import Plan
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Values = tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+"""Overall measures (...) and measures per class (..., k) by name."""
+
+
+class Plot(NamedTuple):
+    """One figure; `name` is its file without the suffix."""
+
+    name: str
+    figure: "Figure"
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One case measured.
+
+    Attributes:
+        row: Its line in cases.csv.
+        quality: What the worst and the best cases are chosen by, larger is better; NaN: not to be shown.
+        caption: One line for its picture.
+        draw: Gives its picture, uint8 RGB.
+    """
+
+    row: dict[str, Any]
+    quality: float
+    caption: str
+    draw: Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Attributes:
+    overall: Measure to value; NaN where undefined.
+    per_class: Class to measure to value.
+    intervals: (low, high) by flat name (see `flat`).
+    extra: What else belongs into metrics.json (confusion, counts).
+    """
+
+    overall: dict[str, float]
+    per_class: dict[str, dict[str, float]]
+    intervals: dict[str, tuple[float, float]]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def flat(self) -> dict[str, float]:
+        """Overall measures by name, then those of the classes as `name/class`: the names that gates use."""
+        return self.overall | {
+            f"{name}/{label}": value
+            for label, values in self.per_class.items()
+            for name, value in values.items()
+        }
+
+
+class Judge(Protocol):
+    """Built as `SomeJudge(plan, settings)`; cases are added one by one, the rest is asked afterwards."""
+
+    plan: Plan
+    settings: Evaluate
+    overall_names: Sequence[str]
+    class_names: Sequence[str]
+    headline: Sequence[str]
+    """The few measures that head the report."""
+    wide: bool
+    """Its pictures show truth and prediction side by side."""
+
+    def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
+        """Raises DataError or FormatError when the case has no usable truth; then nothing was added."""
+
+    def measure(self, patients: Sequence[str]) -> Measured:
+        """Over all cases added; `patients` has one entry for each."""
+
+    def plots(self) -> list[Plot]: ...
+
+
+def flat_names(judge: Judge) -> list[str]:
+    """Every measure that will be there, before anything is measured."""
+    per_class = [f"{name}/{label}" for label in judge.plan.classes for name in judge.class_names]
+    return [*judge.overall_names, *per_class]
+
+
+def with_intervals(
+    measure: Callable[[np.ndarray | None], Values],
+    classes: Sequence[str],
+    patients: Sequence[str],
+    *,
+    extra: Mapping[str, Any],
+) -> Measured:
+    """Measure once as it is and once for every resample of patients."""
+    overall, by_class = measure(None)
+
+    def resampled(weights: np.ndarray) -> dict[str, np.ndarray]:
+        drawn, drawn_by_class = measure(weights)
+        return drawn | {
+            f"{name}/{label}": values[..., index]
+            for name, values in drawn_by_class.items()
+            for index, label in enumerate(classes)
+        }
+
+    return Measured(
+        {name: float(value) for name, value in overall.items()},
+        {
+            label: {name: float(values[index]) for name, values in by_class.items()}
+            for index, label in enumerate(classes)
+        },
+        intervals(resampled, patients, resamples=RESAMPLES, level=LEVEL),
+        dict(extra),
+    )
+
+
+class Extremes:
+    """Keeps the pictures of the worst and the best cases while cases stream by; others are never drawn."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._worst: list[tuple[float, int, str, np.ndarray]] = []
+        self._best: list[tuple[float, int, str, np.ndarray]] = []
+        self._seen = 0
+
+    def add(self, judged: Judged) -> None:
+        if np.isnan(judged.quality) or self.most == 0:
+            return
+        self._seen += 1
+        drawn = None
+        for kept, key in ((self._worst, judged.quality), (self._best, -judged.quality)):
+            if len(kept) == self.most and key >= kept[-1][0]:
+                continue
+            drawn = judged.draw() if drawn is None else drawn
+            kept.append((key, self._seen, judged.caption, drawn))
+            kept.sort(key=lambda entry: entry[:2])
+            del kept[self.most :]
+
+    @property
+    def worst(self) -> list[tuple[np.ndarray, str]]:
+        """Pictures with captions, the worst first."""
+        return [(picture, caption) for _, _, caption, picture in self._worst]
+
+    @property
+    def best(self) -> list[tuple[np.ndarray, str]]:
+        """The best first, without those that are among the worst."""
+        shown = {number for _, number, _, _ in self._worst}
+        return [(picture, caption) for _, number, caption, picture in self._best if number not in shown]
+
+
+@dataclass
+class Judgement:
+    """Attributes:
+    rows: Of cases.csv: in the order of the data, then the cases that could not be found.
+    judged: The cases measured, in order.
+    failed: Case to reason.
+    pictures: The worst and the best.
+    """
+
+    pictures: Extremes
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    judged: list[Case] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,123 @@
+"""The report of an evaluation as one HTML file."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medcli.evaluation.judge import Judge, Judgement, Measured, Plot
+from medcli.evaluation.measures import TITLES
+from medcli.evaluation.selection import Selection, patients_of
+from medcli.report import Card, Report
+from medcli.run import Run
+
+MOST_ROWS = 2000
+"""Lines of the table of cases in the page; cases.csv has all."""
+PARTS = {"train": "training part", "val": "validation part", "test": "test part", "all": "all cases"}
+
+
+def write_page(
+    path: Path,
+    run: Run,
+    selection: Selection,
+    judge: Judge,
+    measured: Measured,
+    done: Judgement,
+    plots: Sequence[Plot],
+) -> None:
+    """Write the page; the plots lie beside it as PNG."""
+    patients = len(set(patients_of(done.judged)))
+    where = PARTS[selection.part] if selection.name == selection.part else selection.name
+    name = run.config.name or run.folder.name
+    report = Report(
+        f"{name}: {run.plan.task}",
+        f"Evaluated on the {where}: {_plural(len(done.judged), 'case')} of {_plural(patients, 'patient')}",
+    )
+    report.warnings(_warnings(selection, done))
+    report.cards([_card(name, measured) for name in judge.headline])
+    report.heading("Measures").table(
+        _overall(judge, measured), "95 % intervals by resampling patients; they need several patients."
+    )
+    if len(run.plan.classes) > 1:
+        report.table(_per_class(judge, measured), "For every class.")
+    report.heading("Plots")
+    for plot in plots:
+        report.plot((path.parent / f"{plot.name}.png").read_bytes(), plot.caption, plot.alt)
+    if done.pictures.worst:
+        report.heading("Worst cases").pictures(done.pictures.worst, wide=judge.wide)
+    if done.pictures.best:
+        report.heading("Best cases").pictures(done.pictures.best, wide=judge.wide)
+    report.heading("Cases").table(*_cases(done))
+    _how(report, run)
+    report.write(path)
+
+
+def _warnings(selection: Selection, done: Judgement) -> list[str]:
+    texts = list(selection.notes)
+    if done.failed:
+        case, reason = next(iter(done.failed.items()))
+        texts.append(
+            f"{_plural(len(done.failed), 'case')} could not be judged (status in the table of cases), "
+            f"such as {case}: {reason}"
+        )
+    return texts
+
+
+def _card(name: str, measured: Measured) -> Card:
+    return Card(TITLES[name][0], measured.overall[name], _interval(name, measured))
+
+
+def _interval(name: str, measured: Measured) -> str:
+    low, high = measured.intervals[name]
+    return f"95 %: {low:.3f} to {high:.3f}" if math.isfinite(low) else ""
+
+
+def _overall(judge: Judge, measured: Measured) -> list[dict[str, Any]]:
+    rows = []
+    for name in judge.overall_names:
+        low, high = measured.intervals[name]
+        title, meaning = TITLES[name]
+        rows.append(
+            {"measure": title, "value": measured.overall[name], "from": low, "to": high, "says": meaning}
+        )
+    return rows
+
+
+def _per_class(judge: Judge, measured: Measured) -> list[dict[str, Any]]:
+    return [
+        {"class": label} | {TITLES[name][0]: values[name] for name in judge.class_names}
+        for label, values in measured.per_class.items()
+    ]
+
+
+def _cases(done: Judgement) -> tuple[list[dict[str, Any]], str]:
+    rows = done.rows[:MOST_ROWS]
+    left = len(done.rows) - len(rows)
+    caption = "Click on a column's head to sort."
+    return rows, caption + (f" {left} more are in cases.csv." if left else "")
+
+
+def _how(report: Report, run: Run) -> None:
+    report.heading("How it was made")
+    if run.plan.reasons:
+        reasons = [{"setting": name, "reason": reason} for name, reason in run.plan.reasons.items()]
+        report.table(reasons, "What was decided by the data, and why.")
+    environment = [{"item": key, "value": value} for key, value in flattened(run.environment())]
+    if environment:
+        report.table(environment, "Where the run was trained.")
+
+
+def flattened(content: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested mappings as (dotted key, text) pairs; lists are joined."""
+    if isinstance(content, dict):
+        return [
+            pair
+            for key, value in content.items()
+            for pair in flattened(value, f"{prefix}.{key}" if prefix else str(key))
+        ]
+    text = ", ".join(map(str, content)) if isinstance(content, list) else str(content)
+    return [(prefix, text)]
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

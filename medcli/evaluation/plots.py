@@ -1,0 +1,149 @@
+"""Figures of an evaluation: curves, confusion, distributions. Nothing is shown on a screen."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medcli.drawing import HEXES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""Label to (x, y)."""
+
+LINES = ("-", "--", "-.", ":")
+MOST_NUMBERS = 15
+"""A confusion matrix of more classes is drawn without numbers."""
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""The palette in the order that reads best as lines on white."""
+
+
+def _axes(width: float = 5.2, height: float = 4.4) -> tuple["Figure", "Axes"]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _draw(axes: "Axes", curves: Curves, *, steps: bool = False) -> None:
+    for number, (label, (x, y)) in enumerate(curves.items()):
+        style = LINES[number // len(COLORS) % len(LINES)]
+        draw = axes.step if steps else axes.plot
+        where = {"where": "post"} if steps else {}
+        draw(x, y, color=COLORS[number % len(COLORS)], linestyle=style, linewidth=1.8, label=label, **where)
+    if curves and (len(curves) > 1 or next(iter(curves))):
+        axes.legend(fontsize=8, frameon=False, loc="best")
+
+
+def roc_figure(curves: Curves) -> "Figure":
+    """(false positive rate, true positive rate) per label."""
+    figure, axes = _axes()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, linestyle=(0, (2, 3)))
+    _draw(axes, curves)
+    axes.set(
+        xlim=(-0.01, 1.01),
+        ylim=(-0.01, 1.01),
+        xlabel="1 - specificity (false positive rate)",
+        ylabel="sensitivity",
+        title="ROC",
+    )
+    return figure
+
+
+def precision_recall_figure(curves: Curves, title: str = "Precision and recall") -> "Figure":
+    """(recall, precision) per label."""
+    figure, axes = _axes()
+    _draw(axes, curves, steps=True)
+    axes.set(
+        xlim=(-0.01, 1.01),
+        ylim=(-0.01, 1.02),
+        xlabel="recall (sensitivity)",
+        ylabel="precision (PPV)",
+        title=title,
+    )
+    return figure
+
+
+def froc_figure(curves: Curves, rates: Sequence[float]) -> "Figure":
+    """(false positives per image, sensitivity) per label; the x axis is logarithmic over `rates`."""
+    figure, axes = _axes()
+    low, high = rates[0] / 2, rates[-1] * 2
+    drawn = {}
+    for label, (x, y) in curves.items():
+        start = float(np.interp(low, x, y)) if len(x) else 0.0
+        inside = (x > low) & (x <= high)
+        last = y[x <= high][-1] if len(x) else 0.0
+        drawn[label] = np.r_[low, x[inside], high], np.r_[start, y[inside], last]
+    _draw(axes, drawn, steps=True)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(rates), [f"{rate:g}" for rate in rates])
+    axes.set(
+        xlim=(low, high),
+        ylim=(-0.01, 1.02),
+        xlabel="false positives per image",
+        ylabel="sensitivity",
+        title="FROC",
+    )
+    return figure
+
+
+def confusion_figure(
+    table: np.ndarray, rows: Sequence[str], columns: Sequence[str], *, xlabel: str = "predicted"
+) -> "Figure":
+    """Counts with the colour by the share of the row."""
+    size = float(np.clip(0.62 * len(rows) + 2.2, 4.0, 11.0))
+    figure, axes = _axes(size + 0.6, size)
+    axes.grid(False)
+    total = table.sum(1, keepdims=True)
+    share = np.divide(table, total, out=np.zeros(table.shape), where=total > 0)
+    shown = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(shown, ax=axes, label="share of the row", fraction=0.046)
+    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set(xlabel=xlabel, ylabel="truth", title="Confusion")
+    axes.spines[:].set_visible(False)
+    if len(rows) <= MOST_NUMBERS:
+        for (row, column), count in np.ndenumerate(table):
+            color = "white" if share[row, column] > 0.55 else "black"
+            axes.text(column, row, f"{count:g}", ha="center", va="center", color=color, fontsize=9)
+    return figure
+
+
+def box_figure(
+    values: Mapping[str, np.ndarray], ylabel: str, *, limits: tuple[float, float] | None
+) -> "Figure":
+    """A box per label with every case as a dot; NaN is left out."""
+    figure, axes = _axes(max(3.6, 1.1 * len(values) + 2.0))
+    random = np.random.default_rng(0)
+    known = {label: part[np.isfinite(part)] for label, part in values.items()}
+    for place, part in enumerate(known.values(), start=1):
+        if not len(part):
+            continue
+        color = HEXES[(place - 1) % len(HEXES)]
+        spread = random.uniform(-0.16, 0.16, len(part))
+        axes.scatter(place + spread, part, s=9, color=color, alpha=0.6, linewidths=0, zorder=2)
+        axes.boxplot(
+            part,
+            positions=[place],
+            widths=0.5,
+            showfliers=False,
+            medianprops={"color": "black", "linewidth": 1.6},
+            boxprops={"linewidth": 1.1},
+            zorder=3,
+        )
+    names = [f"{label}\n(n = {len(part)})" for label, part in known.items()]
+    axes.set_xticks(range(1, len(known) + 1), names)
+    axes.set_xlim(0.4, len(known) + 0.6)
+    axes.set_ylabel(ylabel)
+    axes.set_title(f"{ylabel} per case")
+    if limits:
+        axes.set_ylim(*limits)
+    axes.grid(axis="x", visible=False)
+    return figure

@@ -1,0 +1,118 @@
+"""Judging segmentations, on the grid of the image as it was read."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medcli.case import Case
+from medcli.config.schema import Evaluate
+from medcli.drawing import above, add_legend, add_title, beside, draw_labels, views
+from medcli.errors import DataError
+from medcli.evaluation.judge import Judged, Measured, Plot, with_intervals
+from medcli.evaluation.plots import box_figure
+from medcli.image import Image
+from medcli.io.masks import read_mask
+from medcli.metrics import segmentation as metrics
+from medcli.metrics.bootstrap import mean_of_known
+from medcli.prediction.result import Prediction
+from medcli.preprocessing.labels import map_labels
+from medcli.preprocessing.plan import Plan
+
+
+class SegmentationJudge:
+    """See `Judge`."""
+
+    overall_names = metrics.PER_CLASS
+    class_names = metrics.PER_CLASS
+    headline = ("dice", "nsd", "hd95", "asd", "volume_error")
+    wide = True
+
+    def __init__(self, plan: Plan, settings: Evaluate) -> None:
+        self.plan, self.settings = plan, settings
+        self._cases: list[dict[str, np.ndarray]] = []
+        self._in_mm = True
+
+    def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
+        assert prediction.labels is not None
+        if not case.masks:
+            raise DataError("Expected a mask as the truth, found none; add one or leave the case out.")
+        truth = map_labels(read_mask(case.masks, image), self.plan)
+        values = metrics.measures(
+            truth,
+            prediction.labels,
+            self.plan.num_classes,
+            spacing=image.spacing,
+            tolerance=self.settings.tolerance_mm,
+        )
+        self._cases.append(values)
+        self._in_mm &= image.spacing is not None
+        quality = float(mean_of_known(values["dice"]))
+        predicted = prediction.labels
+        return Judged(
+            self._row(values, truth, predicted, image),
+            quality,
+            f"{case.name}: Dice {quality:.3f}",
+            lambda: _draw(image, truth, predicted, self.plan.classes),
+        )
+
+    def measure(self, patients: Sequence[str]) -> Measured:
+        cases = self._stacked()
+        extra = {
+            "distances_in": "mm" if self._in_mm else "pixels where the spacing is unknown",
+            "tolerance": self.settings.tolerance_mm,
+            "judged_cases": {
+                name: int(np.isfinite(cases["dice"][:, index]).sum())
+                for index, name in enumerate(self.plan.classes)
+            },
+        }
+        return with_intervals(
+            lambda weights: metrics.summarise(cases, weights), self.plan.classes, patients, extra=extra
+        )
+
+    def plots(self) -> list[Plot]:
+        cases = self._stacked()
+        unit = "mm" if self._in_mm else "pixels"
+
+        def by_label(name: str) -> dict[str, np.ndarray]:
+            return {label: cases[name][:, index] for index, label in enumerate(self.plan.classes)}
+
+        return [
+            Plot(
+                "dice",
+                box_figure(by_label("dice"), "Dice", limits=(-0.02, 1.02)),
+                "Every dot is a case; the box is the middle half.",
+                "Box plot of Dice per label",
+            ),
+            Plot(
+                "hd95",
+                box_figure(by_label("hd95"), f"HD95 ({unit})", limits=None),
+                "95th percentile of the surface distance; smaller is better.",
+                "Box plot of the 95 % Hausdorff distance per label",
+            ),
+        ]
+
+    def _stacked(self) -> dict[str, np.ndarray]:
+        return {name: np.stack([case[name] for case in self._cases]) for name in metrics.PER_CLASS}
+
+    def _row(self, values: dict[str, np.ndarray], truth: np.ndarray, predicted: np.ndarray, image: Image):
+        """Means over the labels, then every label, then its size in ml (mm² for pictures, else pixels)."""
+        row = {name: float(mean_of_known(part)) for name, part in values.items()}
+        one = float(np.prod(image.spacing)) if image.spacing else 1.0
+        size, one = ("ml", one / 1000) if image.ndim == 3 and image.spacing else ("size", one)
+        for index, label in enumerate(self.plan.classes):
+            if len(self.plan.classes) > 1:
+                row |= {f"{name}/{label}": float(part[index]) for name, part in values.items()}
+            row[f"true_{size}/{label}"] = float((truth == index + 1).sum() * one)
+            row[f"predicted_{size}/{label}"] = float((predicted == index + 1).sum() * one)
+        return row
+
+
+def _draw(image: Image, truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+    """Truth and prediction beside each other; for volumes one above the other in three planes."""
+    flat = image.ndim == 2
+    shown = views(image, (truth, predicted), longest=400 if flat else 260)
+    rows = [
+        add_title(beside([draw_labels(view.rgb, view.labels[which], fill=0.2) for view in shown]), title)
+        for which, title in enumerate(("truth", "prediction"))
+    ]
+    return add_legend(beside(rows) if flat else above(rows), classes)
