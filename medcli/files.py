@@ -14,10 +14,12 @@ import numpy as np
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, *, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path in the target's folder; on success it replaces the target, on any fault it is removed.
 
     The temporary name starts with a dot and keeps the target's suffixes, since several writers choose by suffix.
+    `durable`: flush to disk first, so that a power cut cannot leave an empty file; without it only the death of the
+    process is survived, which costs a tenth of the time for small files.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -27,10 +29,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
+        if durable:
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
         os.replace(temporary, target)
-        sync_folder(target.parent)
+        if durable:
+            sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -62,9 +66,9 @@ def write_json(target: Path, content: Any) -> None:
     write_text(target, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
-def write_array(target: Path, array: np.ndarray) -> None:
+def write_array(target: Path, array: np.ndarray, *, durable: bool = True) -> None:
     """Write one `.npy` file (never pickled)."""
-    with atomic_path(target) as path, open(path, "wb") as stream:
+    with atomic_path(target, durable=durable) as path, open(path, "wb") as stream:
         np.save(stream, np.ascontiguousarray(array), allow_pickle=False)
 
 

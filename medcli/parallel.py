@@ -1,19 +1,17 @@
-"""Work on many items in processes: bounded in memory, and the death of a worker costs only the item that killed it."""
+"""Work on many tasks in processes: bounded in memory, and a worker's death costs only the task that caused it."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from multiprocessing.context import BaseContext
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait as wait_for
-from typing import Any, TypeVar
+from multiprocessing.context import BaseContext
+from typing import Any, Generic, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -21,7 +19,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class WorkerDied:
-    """What takes the place of a result when a task ended its process twice, the second time alone in it."""
+    """Takes the place of a result when a task ended its process twice, the second time alone in it."""
 
     reason: str = "the process that worked on it died (out of memory, or a fault in a decoder)"
 
@@ -29,36 +27,32 @@ class WorkerDied:
 def run(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
+    receive: Callable[[int, Result | WorkerDied], None],
     *,
     workers: int,
     costs: Sequence[float] | None = None,
     budget: float = float("inf"),
     preload: Sequence[str] = (),
-) -> Iterator[tuple[int, Result | WorkerDied]]:
-    """Call function(task) for every task in worker processes and give (index of the task, result) as they finish.
+) -> None:
+    """Call function(task) for every task in worker processes.
 
     Args:
         function: A function of a module (it is sent by name); what it raises is raised here.
         tasks: Picklable.
+        receive: Called here with (index of the task, result) as they finish, in no certain order.
         workers: Most processes at once.
-        costs: What each task takes of the budget while it runs (say bytes); tasks wait for room, one always runs.
+        costs: What each task takes of the budget while it runs, say bytes; a task waits for room, one always runs.
         budget: See costs.
         preload: Modules that the workers need, imported once for all of them.
 
-    On an exception here (Ctrl-C, a closed generator) the workers are ended at once.
+    Whatever ends this call (Ctrl-C, a fault in `receive`) also ends the workers at once.
     """
+    work = _Work(function, tasks, receive, costs or [0.0] * len(tasks), budget, tuple(preload))
     waiting = deque(range(len(tasks)))
-    price = list(costs) if costs is not None else [0.0] * len(tasks)
-    suspects: list[int] = []
-    while waiting or suspects:
-        if suspects:  # each alone, so that only the guilty one dies again
-            index = suspects.pop()
-            found = list(_round(function, tasks, deque([index]), 1, price, budget, preload, [])) or [
-                (index, WorkerDied())
-            ]
-            yield from found
-        else:
-            yield from _round(function, tasks, waiting, workers, price, budget, preload, suspects)
+    while waiting:
+        for index in work.go(waiting, workers):  # each alone, so that only the guilty one dies again
+            if work.go(deque([index]), 1):
+                receive(index, WorkerDied())
 
 
 def default_workers() -> int:
@@ -66,49 +60,59 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _round(
-    function: Callable[[Task], Result],
-    tasks: Sequence[Task],
-    waiting: deque[int],
-    workers: int,
-    price: Sequence[float],
-    budget: float,
-    preload: Sequence[str],
-    suspects: list[int],
-) -> Iterator[tuple[int, Result]]:
-    """One pool's life: takes indices from `waiting` until none is left, or a worker dies (then: `suspects`)."""
-    running: dict[Future, int] = {}
-    pool = ProcessPoolExecutor(min(workers, len(waiting)), _context(preload), _start_worker, (sys.path,))
-    finished = False
-    try:
-        while waiting or running:
-            spent = sum(price[index] for index in running.values())
-            while (
-                waiting
-                and len(running) < 2 * workers
-                and (not running or spent + price[waiting[0]] <= budget)
-            ):
-                index = waiting.popleft()
-                running[pool.submit(function, tasks[index])] = index
-                spent += price[index]
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                result = future.result()
-                yield running.pop(future), result
-        finished = True
-    except BrokenProcessPool:
-        suspects.extend(sorted(running.values(), reverse=True))
-        for future, index in list(running.items()):
-            if future.done() and future.exception() is None:  # finished before the other one died
-                suspects.remove(index)
-                yield index, future.result()
-        finished = True
-    finally:
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=finished, cancel_futures=True)
-        if not finished:
-            for process in processes:
+@dataclass
+class _Work(Generic[Task, Result]):
+    function: Callable[[Task], Result]
+    tasks: Sequence[Task]
+    receive: Callable[[int, Result | WorkerDied], None]
+    costs: Sequence[float]
+    budget: float
+    preload: tuple[str, ...]
+    running: dict[Future, int] = field(default_factory=dict)
+
+    def go(self, waiting: deque[int], workers: int) -> list[int]:
+        """One pool's life: work until nothing waits, or a worker dies; then the tasks that were under way."""
+        pool = ProcessPoolExecutor(min(workers, len(waiting)), _context(self.preload), _start_worker)
+        self.running.clear()
+        orderly = False
+        try:
+            while waiting or self.running:
+                self._submit(pool, waiting, workers)
+                done, _ = wait(self.running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    result = future.result()
+                    self.receive(self.running.pop(future), result)
+            orderly = True
+            return []
+        except BrokenProcessPool:
+            orderly = True
+            return self._unfinished()
+        finally:
+            processes = list((pool._processes or {}).values())  # there is no public way to end them at once
+            pool.shutdown(wait=orderly, cancel_futures=True)
+            for process in processes if not orderly else ():
                 process.kill()
+
+    def _submit(self, pool: ProcessPoolExecutor, waiting: deque[int], workers: int) -> None:
+        """Keep every worker busy and one task ready for each, as far as the budget allows."""
+        spent = sum(self.costs[index] for index in self.running.values())
+        while waiting and len(self.running) < 2 * workers:
+            cost = self.costs[waiting[0]]
+            if self.running and spent + cost > self.budget:
+                return
+            self.running[pool.submit(self.function, self.tasks[waiting[0]])] = waiting[0]
+            waiting.popleft()  # only now: submitting fails when a worker has died meanwhile
+            spent += cost
+
+    def _unfinished(self) -> list[int]:
+        """Hand out what was finished before the pool broke; the rest, in order."""
+        suspects = []
+        for future, index in sorted(self.running.items(), key=lambda entry: entry[1]):
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.receive(index, future.result())
+            else:
+                suspects.append(index)
+        return suspects
 
 
 def _context(preload: Sequence[str]) -> BaseContext:
@@ -120,9 +124,8 @@ def _context(preload: Sequence[str]) -> BaseContext:
     return context
 
 
-def _start_worker(path: list[str]) -> None:
+def _start_worker() -> None:
     """In the new process: leave Ctrl-C to the parent, and end when the parent is gone."""
-    sys.path[:] = path
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -132,11 +135,3 @@ def _start_worker(path: list[str]) -> None:
 def _follow(sentinel: Any) -> None:
     wait_for([sentinel])
     os._exit(1)
-
-
-def release_memory() -> None:
-    """Give freed memory back to the system where the C library keeps it (glibc)."""
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        pass

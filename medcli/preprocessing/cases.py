@@ -16,15 +16,28 @@ from medcli.preprocessing.labels import IGNORE, map_labels
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepare import finite, place, prepare
 from medcli.preprocessing.prepared import image_path, label_path
-from medcli.preprocessing.scan import Scan, Values, read_labels
+from medcli.preprocessing.scan import Seen, Values, read_labels
 
 CODE_VERSION = 1
 """Raise it when the same input and plan give other arrays."""
 
-_SHAPING = (
-    "task dimensions label_ids channels color reorient spacing size keep_aspect crop contrast clahe_clip "
-    "clahe_tiles gamma intensity"
-).split()
+_SHAPING = [
+    "task",
+    "dimensions",
+    "label_ids",
+    "channels",
+    "color",
+    "reorient",
+    "spacing",
+    "size",
+    "keep_aspect",
+    "crop",
+    "contrast",
+    "clahe_clip",
+    "clahe_tiles",
+    "gamma",
+    "intensity",
+]
 """The fields of the plan that shape arrays."""
 
 
@@ -55,13 +68,21 @@ class Job:
     folder: Path
 
 
-def case_key(case: Case, scan: Scan, plan: Plan) -> str:
-    """Name of the arrays: a hash over the files' content and all that shapes the arrays."""
-    settings = plan.model_dump(include=set(_SHAPING))
-    boxes = None if case.boxes is None else [case.boxes.corners, case.boxes.classes]
-    content = {"code": CODE_VERSION, "files": scan.digest, "plan": settings, "boxes": boxes}
-    text = json.dumps(plain(content), sort_keys=True, separators=(",", ":"))
+def case_keys(seen: Sequence[Seen], plan: Plan) -> list[str]:
+    """Names of the arrays: hashes over the files' content and all that shapes the arrays."""
+    settings = _canonical({"code": CODE_VERSION, "plan": plan.model_dump(include=set(_SHAPING))})
+    return [_key(entry, settings) for entry in seen]
+
+
+def _key(entry: Seen, settings: str) -> str:
+    boxes = entry.case.boxes
+    annotation = "" if boxes is None else _canonical([boxes.corners, boxes.classes])
+    text = "\n".join([settings, entry.scan.digest, annotation])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _canonical(content: object) -> str:
+    return json.dumps(plain(content), sort_keys=True, separators=(",", ":"))
 
 
 def prepare_cases(job: Job) -> list[Done]:
@@ -76,6 +97,10 @@ def _prepare_safely(case: Case, key: str, job: Job) -> Done:
         return Done(fault=str(error))
     except MemoryError:
         return Done(fault=f"{case.images[0].path}: does not fit into memory when prepared.")
+    except OSError:
+        raise
+    except Exception as error:  # whatever a library makes of one odd file, the others go on
+        return Done(fault=f"{case.images[0].path}: cannot be prepared ({type(error).__name__}).")
 
 
 def _prepare(case: Case, key: str, job: Job) -> Done:
@@ -94,8 +119,8 @@ def _prepare(case: Case, key: str, job: Job) -> Done:
         boxes = boxes.take(boxes.areas > 0)
         label = np.concatenate([boxes.corners, boxes.classes[:, None].astype(np.float32)], axis=1)
     if label is not None:
-        write_array(label_path(job.folder, key), label)
-    write_array(image_path(job.folder, key), array)
+        write_array(label_path(job.folder, key), label, durable=False)
+    write_array(image_path(job.folder, key), array, durable=False)
     return described(array.shape[:-1], label, job.plan)
 
 

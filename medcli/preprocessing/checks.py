@@ -1,27 +1,22 @@
-"""Faults in the data that the files themselves do not refuse: odd shapes, missing labels, boxes outside, duplicates."""
+"""Faults that no reader refuses: odd shapes, missing labels, boxes outside the image, duplicates."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from medcli.boxes import Boxes
 from medcli.case import Case, Problem
+from medcli.errors import DataError
 from medcli.preprocessing.labels import unknown_ids
-from medcli.preprocessing.scan import Scan
+from medcli.preprocessing.scan import Scan, Seen
 
+PROBLEM_COLUMNS = ("case", "file", "reason", "left_out")
 OUTSIDE = 0.5
 """Pixels by which a box may pass the edge of its image before it is said."""
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """A case and what was seen of it."""
-
-    case: Case
-    scan: Scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,19 +34,18 @@ def check(seen: Sequence[Seen], task: str, root: Path, *, multi_label: bool = Fa
     usual = _usual_kind([entry.scan for entry in seen if not entry.scan.fault])
     for entry in seen:
         reason = entry.scan.fault or _odd_kind(entry.scan, usual) or _no_label(entry.case, task, multi_label)
-        file = shown_file(entry.case, root)
         if reason:
-            problems.append(Problem(entry.case.name, file, _below_root(reason, file, root)))
+            problems.append(problem(entry.case, reason, root))
             continue
         entry, warnings = _inspected(entry, task)
-        problems += [
-            Problem(entry.case.name, file, _below_root(text, file, root), False) for text in warnings
-        ]
+        problems += [problem(entry.case, text, root, left_out=False) for text in warnings]
         kept.append(entry)
     return Checked(kept, problems)
 
 
-def check_ids(seen: Sequence[Seen], label_ids: Sequence[Sequence[int]], root: Path) -> list[Problem]:
+def unknown_id_problems(
+    seen: Sequence[Seen], label_ids: Sequence[Sequence[int]], root: Path
+) -> list[Problem]:
     """Warn of values in label files that no class claims."""
     problems = []
     for entry in seen:
@@ -60,19 +54,50 @@ def check_ids(seen: Sequence[Seen], label_ids: Sequence[Sequence[int]], root: Pa
             text = (
                 f"label values {', '.join(map(str, unknown[:5]))} belong to no class and count as background."
             )
-            problems.append(Problem(entry.case.name, shown_file(entry.case, root), text, False))
+            problems.append(problem(entry.case, text, root, left_out=False))
     return problems
 
 
-def shown_file(case: Case, root: Path) -> str:
-    """The case's first image file, relative to the data's root where it lies below it."""
-    path = case.images[0].path
+def class_gaps(training: Sequence[Seen], task: str, classes: Sequence[str]) -> list[Problem]:
+    """Warn of classes that no training case shows. DataError when there is no case, or one class only."""
+    if not training:
+        raise DataError("No case is left for training; check data.split and problems.csv.")
+    if task == "segmentation":
+        return []
+    kinds = {entry.case.classes for entry in training}
+    if task == "classification" and len(kinds) < 2:
+        raise DataError(
+            "All training cases have the same class; classification needs at least two. Check data.split."
+        )
+    shown = {name for kind in kinds for name in kind}
+    for entry in training:
+        if entry.case.boxes is not None:
+            shown |= {classes[index] for index in set(entry.case.boxes.classes.tolist())}
+    return [
+        Problem("", "", f"no training case shows the class {name}.", False)
+        for name in classes
+        if name not in shown
+    ]
+
+
+def problem(case: Case, reason: str, root: Path, *, left_out: bool = True) -> Problem:
+    """A problem of this case; the reason goes without the path of its file, which stands beside it."""
+    file = below(case.images[0].path, root)
+    return Problem(case.name, file, reason.replace(f"{root}/", "").removeprefix(f"{file}: "), left_out)
+
+
+def problem_rows(problems: Sequence[Problem]) -> list[dict[str, str]]:
+    """As problems.csv lists them."""
+    return [
+        {"case": p.case, "file": p.file, "reason": p.reason, "left_out": "yes" if p.left_out else "no"}
+        for p in problems
+    ]
+
+
+@lru_cache(maxsize=64)
+def below(path: Path, root: Path) -> str:
+    """The path relative to the root where it lies below it, with forward slashes."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
-
-
-def _below_root(reason: str, file: str, root: Path) -> str:
-    """Without the root's path, and without the file's name in front, which has its own column."""
-    return reason.replace(f"{root}/", "").removeprefix(f"{file}: ")
 
 
 def _usual_kind(scans: Sequence[Scan]) -> tuple[int, int]:
@@ -179,7 +204,7 @@ def duplicate_problems(seen: Sequence[Seen], split: dict[str, str], root: Path) 
             text += "; their patients are kept in one split"
         if len({_label(entry) for entry in entries}) > 1:
             text += "; their labels differ"
-        problems.append(Problem(names[0], shown_file(entries[0].case, root), text + ".", False))
+        problems.append(problem(entries[0].case, text + ".", root, left_out=False))
     return problems
 
 

@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from medcli.case import Case
-from medcli.preprocessing.scan import LEVELS, Scan, Values
+from medcli.preprocessing.scan import LEVELS, Scan, Seen, Values
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Summary:
 
 
 def merged(values: Sequence[Values]) -> Summary | None:
-    """Put summaries together: count, mean and standard deviation exactly, percentiles by mixing the distributions.
+    """Put summaries together: count, mean and std exactly, percentiles by mixing the distributions.
 
     None when there is nothing. The distribution of every part is taken as linear between its percentiles.
     """
@@ -42,7 +43,7 @@ def _mixed(values: Sequence[Values]) -> dict[float, float]:
     points = np.array([part.percentiles for part in values])
     weights = np.array([part.count for part in values], float)
     # Each stretch between two levels is a uniform piece with its share of the part's weight.
-    pieces = 64 if len(values) < 200 else 8
+    pieces = min(64, max(2, 500_000 // (len(values) * len(LEVELS))))
     levels = np.concatenate(
         [np.linspace(a, b, pieces, endpoint=False) + (b - a) / (2 * pieces) for a, b in _pairs(LEVELS)]
     )
@@ -57,11 +58,12 @@ def _mixed(values: Sequence[Values]) -> dict[float, float]:
 
 
 def _pairs(levels: Sequence[float]) -> list[tuple[float, float]]:
-    return list(zip(levels[:-1], levels[1:], strict=True))
+    return list(pairwise(levels))
 
 
-def fingerprint(cases: Sequence[Case], scans: Sequence[Scan], classes: Sequence[str]) -> dict[str, Any]:
+def fingerprint(seen: Sequence[Seen], classes: Sequence[str]) -> dict[str, Any]:
     """Sizes, spacings, values, class balance and box sizes of these cases, as plain numbers ready for JSON."""
+    cases, scans = [entry.case for entry in seen], [entry.scan for entry in seen]
     return {
         "cases": len(cases),
         "patients": len({case.patient for case in cases}),

@@ -13,7 +13,7 @@ incomplete and cannot be opened.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,9 @@ def write_manifest(folder: Path, records: Sequence[Record]) -> None:
 def read_manifest(folder: Path) -> list[Record]:
     path = folder / MANIFEST
     if not path.is_file():
-        raise RunError(f"{folder}: no finished prepared folder here ({MANIFEST} is missing); run `medcli preprocess` first.")
+        raise RunError(
+            f"{folder}: no finished prepared folder here ({MANIFEST} is missing); run `medcli preprocess` first."
+        )
     try:
         return [_from_row(row) for row in read_csv(path)]
     except (KeyError, ValueError, TypeError):
@@ -82,7 +84,7 @@ def read_manifest(folder: Path) -> list[Record]:
 
 
 def _to_row(record: Record) -> dict[str, Any]:
-    row = asdict(record)
+    row = dict(vars(record))
     groups = row.pop("groups")
     for name in ("classes", "sources", "labels"):
         row[name] = "|".join(row[name])
@@ -111,7 +113,9 @@ def _from_row(row: dict[str, str]) -> Record:
         sources=parts(row["sources"]),
         labels=parts(row["labels"]),
         sha256=row["sha256"],
-        groups={name[len(GROUP_PREFIX) :]: value for name, value in row.items() if name.startswith(GROUP_PREFIX)},
+        groups={
+            name[len(GROUP_PREFIX) :]: value for name, value in row.items() if name.startswith(GROUP_PREFIX)
+        },
     )
 
 
@@ -152,7 +156,9 @@ class Prepared:
         try:
             return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise RunError(f"{path}: the prepared array cannot be read ({type(error).__name__}); run `medcli preprocess` again.") from None
+            raise RunError(
+                f"{path}: the prepared array cannot be read ({type(error).__name__}); run `medcli preprocess` again."
+            ) from None
 
 
 def image_path(folder: Path, key: str) -> Path:

@@ -1,9 +1,9 @@
-"""Look at every case once: can it be read, what does it hold, has it been seen before. Runs in worker processes."""
+"""Look at every case once: can it be read, what does it hold, is it known. Runs in worker processes."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from medcli.case import Case, Source
 from medcli.errors import MedcliError
-from medcli.files import plain, sha256
+from medcli.files import sha256
 from medcli.image import Image
 from medcli.preprocessing.geometry import foreground_box
 from medcli.preprocessing.intensity import is_grey, to_grey
@@ -21,6 +21,7 @@ SCAN_VERSION = 1
 
 LEVELS = (0, 0.1, 0.5, 1, 2, 5, *range(10, 95, 5), 95, 98, 99, 99.5, 99.9, 100)
 """Percentiles that describe the values of one image."""
+_LEVELS = np.array(LEVELS) / 100
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,19 @@ class Values:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Values":
-        numbers = np.asarray(values, np.float64).ravel()
-        if numbers.size == 0:
+        """Percentiles of more than 200,000 numbers are those of every n-th."""
+        values = np.ravel(values)
+        if values.size == 0:
             return cls(0, 0.0, 0.0, ())
-        step = max(1, numbers.size // 200_000)
-        percentiles = np.percentile(numbers[::step], LEVELS)
-        percentiles[[0, -1]] = numbers.min(), numbers.max()
+        some = np.sort(values[:: max(1, values.size // 200_000)])
+        percentiles = np.interp(_LEVELS * (some.size - 1), np.arange(some.size), some)
+        percentiles[[0, -1]] = values.min(), values.max()
+        numbers = values.astype(np.float64)
         return cls(
-            numbers.size,
+            values.size,
             float(numbers.sum()),
-            float(np.square(numbers).sum()),
-            tuple(float(f"{value:.7g}") for value in percentiles),
+            float(numbers @ numbers),
+            tuple(float(f"{p:.7g}") for p in percentiles),
         )
 
 
@@ -87,9 +90,17 @@ class Scan:
     labels: dict[int, int] = field(default_factory=dict)
 
 
-def scan_cases(job: tuple[Sequence[Case], Sequence[str]]) -> list[Scan]:
-    """Scan several cases, each with its signature; a fault in one never stops the others."""
-    return [_scan_safely(case, signature) for case, signature in zip(*job, strict=True)]
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A case and what was seen of it."""
+
+    case: Case
+    scan: Scan
+
+
+def scan_cases(job: Sequence[tuple[Case, str]]) -> list[Scan]:
+    """Scan some cases, each given with its signature; a fault in one never stops the others."""
+    return [_scan_safely(case, signature) for case, signature in job]
 
 
 def _scan_safely(case: Case, signature: str) -> Scan:
@@ -99,6 +110,8 @@ def _scan_safely(case: Case, signature: str) -> Scan:
         return Scan(signature, fault=str(error))
     except MemoryError:
         return Scan(signature, fault=f"{case.images[0].path}: does not fit into memory.")
+    except Exception as error:  # whatever a library makes of one odd file, the others go on
+        return Scan(signature, fault=f"{case.images[0].path}: cannot be examined ({type(error).__name__}).")
 
 
 def scan_case(case: Case, signature: str) -> Scan:
@@ -113,10 +126,11 @@ def scan_case(case: Case, signature: str) -> Scan:
     start, stop = foreground_box(array)
     kept = np.prod([b - a for a, b in zip(start, stop, strict=True)]) / max(1, np.prod(image.shape))
     values = tuple(Values.of(array[..., channel]) for channel in range(image.channels))
+    content = _content(array)
     return Scan(
         signature=signature,
-        digest=_digest(case, image, mask),
-        content=_content(array),
+        digest=_digest(case, image, content, mask),
+        content=content,
         shape=image.shape,
         spacing=image.spacing,
         affine=None if image.affine is None else tuple(tuple(row) for row in image.affine.tolist()),
@@ -152,16 +166,19 @@ def _counts(mask: np.ndarray) -> dict[int, int]:
 
 def _content(array: np.ndarray) -> str:
     head = f"{array.shape}{array.dtype}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+    return _sha(head, np.ascontiguousarray(array))
 
 
-def _digest(case: Case, image: Image, mask: np.ndarray | None) -> str:
+def _sha(head: bytes, array: np.ndarray) -> str:
+    digest = hashlib.sha256(head)
+    digest.update(array.data)
+    return digest.hexdigest()
+
+
+def _digest(case: Case, image: Image, content: str, mask: np.ndarray | None) -> str:
     """Over the files; over the array for a part of an `.npz`, since that file holds all cases."""
     stacked = [source for source in case.images if source.part and source.path.is_file()]
-    if stacked:
-        parts = [_content(image.array)]
-    else:
-        parts = [sha256(path) for path in image.sources]
+    parts = [content] if stacked else [sha256(path) for path in image.sources]
     if mask is not None:
         parts.append(_content(mask))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -224,7 +241,7 @@ def append_scans(path: Path, scans: Iterable[Scan]) -> None:
     """Add lines to the memory; nothing is lost but the last line when the process is killed meanwhile."""
     with open(path, "a", encoding="utf-8") as stream:
         for scan in scans:
-            stream.write(json.dumps(plain(asdict(scan)), separators=(",", ":")) + "\n")
+            stream.write(json.dumps(vars(scan), default=vars, separators=(",", ":")) + "\n")
 
 
 def _from_plain(row: dict[str, Any]) -> Scan:

@@ -15,9 +15,11 @@ PATCH_VOXELS = 300_000
 """Most voxels of a 3D patch."""
 BATCH_VOXELS = 600_000
 """Voxels of a 3D batch that `auto` aims at."""
-LARGEST_PATCH_2D, SMALLEST_PATCH_2D = 256, 128
+LARGEST_PATCH_2D = 256
+"""Longest side of a 2D patch."""
 BATCH_PIXELS = 8 * 256**2
-MOST_STAGES = {2: 5, 3: 5}
+"""Pixels of a 2D batch that `auto` aims at."""
+MOST_STAGES = 5
 SMALL_PICTURE = 64
 """Pictures up to this side are trained in larger batches."""
 
@@ -32,7 +34,7 @@ class Network:
     strides: tuple[tuple[int, ...], ...]
 
 
-def network_shape(
+def decide_network(
     config: Config,
     shapes: Sequence[tuple[int, ...]],
     spacing: Sequence[float] | None,
@@ -117,7 +119,7 @@ def _strides(
     least = 1 if asked else COARSEST_EDGE
     edges, steps = [float(n) for n in patch], list(spacing)
     strides = [(1,) * len(edges)]
-    while len(strides) < (asked or MOST_STAGES[len(edges)]):
+    while len(strides) < (asked or MOST_STAGES):
         able = [edge / 2 >= least and (not exact or edge % 2 == 0) for edge in edges]
         if not any(able):
             break
