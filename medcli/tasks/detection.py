@@ -14,6 +14,8 @@ from medcli.datasets.detection import STRENGTHS, DetectionSamples
 from medcli.datasets.store import image_store
 from medcli.errors import ConfigError, DataError
 from medcli.losses.detection import detection_loss
+from medcli.metrics.bootstrap import mean_of_known
+from medcli.metrics.detection import THRESHOLDS, average_precision, match_images
 from medcli.metrics.nms import candidates, suppress
 from medcli.models.anchors import anchor_points, decode
 from medcli.models.yolo import yolo
@@ -62,7 +64,7 @@ class Detection:
             )
         train = self.config.train
         strength = STRENGTHS["medium" if train.augment == "auto" else train.augment]
-        flips = ("row", "column") if train.flips == "auto" else tuple(train.flips)
+        flips = self._flips() if train.flips == "auto" else tuple(train.flips)
         return DetectionSamples(
             image_store(prepared, records, train.cache_gb),
             labels,
@@ -70,6 +72,10 @@ class Detection:
             strength=strength,
             flips=() if strength == STRENGTHS["none"] else flips,
         )
+
+    def _flips(self) -> tuple[str, ...]:
+        """Colour pictures (microscopy, skin, endoscopy) have no upright; radiographs have, so only left and right swap."""
+        return ("row", "column") if self.plan.color == "rgb" else ("column",)
 
     def loss(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         return detection_loss(targets, outputs, self.points, self.steps)
@@ -91,10 +97,14 @@ class Detection:
             losses += [float(self.loss(tf.constant(targets), outputs))] * len(part)
             predictions += self._boxes(*decoded, threshold=VALIDATION_THRESHOLD)
             truths += [Boxes.of(label[:, :4], label[:, 4]) for label in labels]
-        return {
-            "loss": float(np.mean(losses)),
-            self.monitor: mean_average_precision(truths, predictions, self.plan.num_classes),
-        }
+        return {"loss": float(np.mean(losses)), self.monitor: self._map50(predictions, truths)}
+
+    def _map50(self, found: Sequence[Boxes], truth: Sequence[Boxes]) -> float:
+        """0 when no image has a box."""
+        half = THRESHOLDS[:1]
+        matches = [match_images(found, truth, kind, thresholds=half) for kind in range(self.plan.num_classes)]
+        value = float(mean_of_known(np.concatenate([average_precision(one) for one in matches])))
+        return value if np.isfinite(value) else 0.0
 
     def predict(self, model: keras.Model, images: Sequence[np.ndarray]) -> list[Any]:
         """`Boxes` in pixels of the prepared image, best first."""
@@ -157,34 +167,3 @@ def mirrored_order(size: Sequence[int], strides: Sequence[int], axes: Sequence[i
         order.append(np.flip(index, [axis - 1 for axis in axes]).ravel())
         first += rows * columns
     return np.concatenate(order)
-
-
-def mean_average_precision(
-    truths: Sequence[Boxes], predictions: Sequence[Boxes], num_classes: int, iou: float = 0.5
-) -> float:
-    """COCO's mean over the classes that occur of the 101-point average precision; 0 when no class occurs."""
-    from medcli.boxes import iou_matrix
-
-    values = []
-    for number in range(num_classes):
-        scores, hits, total = [], [], 0
-        for truth, found in zip(truths, predictions, strict=True):
-            real, guess = truth.take(truth.classes == number), found.take(found.classes == number)
-            guess = guess.take(np.argsort(-guess.scores, kind="stable")[:100])
-            total += len(real)
-            overlap = iou_matrix(guess.corners, real.corners)
-            for row in range(len(guess)):
-                best = int(np.argmax(overlap[row])) if len(real) else -1
-                hit = best >= 0 and overlap[row, best] >= iou
-                if hit:
-                    overlap[:, best] = -1
-                scores.append(guess.scores[row])
-                hits.append(hit)
-        if not total:
-            continue
-        hits_so_far = np.cumsum(np.array(hits)[np.argsort(-np.array(scores), kind="stable")])
-        recall, precision = hits_so_far / total, hits_so_far / np.arange(1, len(hits) + 1)
-        precision = np.maximum.accumulate(precision[::-1])[::-1]
-        index = np.searchsorted(recall, np.linspace(0, 1, 101))
-        values.append(np.append(precision, 0.0)[np.minimum(index, len(precision))].mean())
-    return float(np.mean(values)) if values else 0.0
