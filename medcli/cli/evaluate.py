@@ -42,7 +42,7 @@ def evaluate(
 
     \b
     Examples:
-      medcli evaluate runs/bccd --gate 'ap50>=0.8'
+      medcli evaluate runs/bccd --gate 'map50>=0.8'
       medcli evaluate runs/bccd --data configs/hospital_b.yaml
       medcli evaluate runs/bccd --set data.root=/mnt/moved/bccd
     """

@@ -96,7 +96,7 @@ def evaluate(
     Raises:
         UsageError: A gate or the part is unknown, or a result of this name is there already.
         DataError: No case could be judged.
-        GateNotMet: After everything was written.
+        GateNotMet: After everything was written; carries the result.
     """
     start = perf_counter()
     run = run if isinstance(run, Run) else Run.open(run)
@@ -125,20 +125,20 @@ def evaluate(
     seconds = perf_counter() - start
     with _whole_folder(target) as folder:
         _write(folder, run, selection, judge, measured, done, seconds)
-    missed = unmet(bars, measured.flat)
-    if missed:
-        raise GateNotMet(f"{target.name}: not met: {'; '.join(missed)}. The result is in {target}.")
-    patients = len(set(patients_of(done.judged)))
-    return Result(
+    result = Result(
         measured.flat,
         measured.intervals,
         len(done.judged),
-        patients,
+        len(set(patients_of(done.judged))),
         done.failed,
         selection.notes,
         target,
         seconds,
     )
+    missed = unmet(bars, result.measures)
+    if missed:
+        raise GateNotMet(f"Not met: {'; '.join(missed)}. The result is in {target}.", result)
+    return result
 
 
 def _judge_all(

@@ -101,6 +101,7 @@ def test_gates(no_plots, tmp_path):
     with pytest.raises(GateNotMet, match=r"accuracy>=0\.6 \(found 0\.5000\)") as caught:
         evaluate(run, predictor=wrong, gates=["accuracy>=0.6", "sensitivity>0.9"], name="again")
     assert caught.value.exit_code == 4 and "sensitivity" not in str(caught.value)
+    assert caught.value.result.measures["accuracy"] == 0.5
     assert (run.folder / "evaluate" / "again" / "report.html").is_file(), "written all the same"
     with pytest.raises(GateNotMet, match="undefined"):  # nothing is called healthy, so there is no NPV
         evaluate(run, predictor=wrong, gates=["npv>0.1"], force=True)
@@ -224,8 +225,8 @@ def test_evaluation_needs_no_tensorflow():
     import subprocess
 
     code = (
-        "import sys, medcli.drawing, medcli.report, medcli.evaluation.evaluate, medcli.evaluation.classification;"
-        "import medcli.evaluation.detection, medcli.evaluation.segmentation, medcli.metrics.bootstrap;"
+        "import sys, medcli.drawing, medcli.report, medcli.evaluation.evaluate, medcli.metrics.bootstrap;"
+        "from medcli.evaluation import classification, detection, segmentation;"
         "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'matplotlib.pyplot')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
