@@ -7,7 +7,7 @@ from medcli.case import Case, Problem
 from medcli.config.schema import Config, Data
 from medcli.errors import ConfigError, DataError
 from medcli.io.found import Found, listing
-from medcli.io.join import add_patients, check_splits, join_table, keep_named, read_lists
+from medcli.io.join import check_splits, join_table, keep_named, name_patients, name_the_rest, read_lists
 from medcli.io.layouts import coco, folders, masks, nnunet, npz, table, voc, yolo
 from medcli.io.recognise import recognise
 
@@ -49,13 +49,15 @@ class Discovery:
     multi_label: bool = False
 
 
-def discover(config: Config) -> Discovery:
+def discover(config: Config, *, for_training: bool = True) -> Discovery:
     """Find the cases of `config.data`.
 
     No image is decoded. A fault in one case becomes a `Problem`; raised are only faults that leave nothing to
     work with: DataError (no data folder, no cases, one class only, a patient in two given splits),
     ConfigError (a setting that does not fit the data), FormatError (the one file that holds everything is
     broken).
+
+    With `for_training=False` one class is enough, as an unseen set may hold only one.
     """
     data = config.data
     if not data.root.exists():
@@ -72,10 +74,13 @@ def discover(config: Config) -> Discovery:
     _drop_duplicates(found)
     if data.lists:
         read_lists(found, data)
+    name_patients(found, data)
     if data.table and layout != "table":
         join_table(found, data)
-    add_patients(found, data)
+    name_the_rest(found)
     _check(found, config, layout)
+    if config.task == "classification" and for_training:
+        _check_classes(found)
     return Discovery(found.cases, found.classes, found.problems, layout, found.label_ids, found.multi_label)
 
 
@@ -102,8 +107,6 @@ def _check(found: Found, config: Config, layout: str) -> None:
         )
         raise DataError(f"{config.data.root}: no usable cases in the layout '{layout}'; {looked}")
     check_splits(found.cases)
-    if config.task == "classification":
-        _check_classes(found)
     if config.task == "detection" and not found.classes:
         raise DataError(f"{config.data.root}: no image has a box; expected at least one class to learn.")
 

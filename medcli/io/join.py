@@ -14,35 +14,34 @@ from medcli.io.names import safe_name, stem
 from medcli.io.tables import Table, open_table
 
 
-def add_patients(found: Found, data: Data) -> None:
-    """Take the patient from the case's name by `data.patient`, unless a table told it; else it is the case.
+def name_patients(found: Found, data: Data) -> None:
+    """Take the patient from the case's name by `data.patient`, unless a table has told it.
 
     Raises ConfigError when the expression is broken, has not one group, or fits no case at all.
     """
-    cases = found.cases
-    if data.patient is not None:
-        expression = _expression(data.patient, "data.patient")
-        if expression.groups != 1:
-            raise ConfigError(
-                f"data.patient: expected a regular expression with one group, got '{data.patient}'."
-            )
-        matches = {case.name: expression.search(case.name) for case in cases}
-        if cases and not any(matches.values()):
-            raise ConfigError(
-                f"data.patient: '{data.patient}' fits no case's name, such as '{cases[0].name}'."
-            )
-        for name, match in matches.items():
-            if match is None:
-                found.warn(
-                    name, "", "data.patient does not fit its name, so it counts as a patient of its own."
-                )
-        cases = [
-            replace(case, patient=match.group(1))
-            if (match := matches[case.name]) and not case.patient
-            else case
-            for case in cases
-        ]
-    found.cases = [case if case.patient else replace(case, patient=case.name) for case in cases]
+    if data.patient is None:
+        return
+    expression = _expression(data.patient, "data.patient")
+    if expression.groups != 1:
+        raise ConfigError(
+            f"data.patient: expected a regular expression with one group, got '{data.patient}'."
+        )
+    matches = {case.name: expression.search(case.name) for case in found.cases}
+    if matches and not any(matches.values()):
+        first = found.cases[0].name
+        raise ConfigError(f"data.patient: '{data.patient}' fits no case's name, such as '{first}'.")
+    for name, match in matches.items():
+        if match is None:
+            found.warn(name, "", "data.patient does not fit its name, so it counts as a patient of its own.")
+    found.cases = [
+        replace(case, patient=match.group(1)) if (match := matches[case.name]) and not case.patient else case
+        for case in found.cases
+    ]
+
+
+def name_the_rest(found: Found) -> None:
+    """A case of which no patient is known counts as a patient of its own."""
+    found.cases = [case if case.patient else replace(case, patient=case.name) for case in found.cases]
 
 
 def join_table(found: Found, data: Data) -> None:

@@ -17,7 +17,7 @@ TOLERANCE = 0.01
 
 
 def read_yolo(path: Path, names: dict[int, str]) -> Annotation:
-    """Corners are fractions of columns and rows, for `in_pixels` to scale. A class without name is its number.
+    """Corners are fractions of columns and rows; `in_pixels` scales them. A nameless class is its number.
 
     Raises FormatError that names the line.
     """

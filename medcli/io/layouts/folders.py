@@ -12,7 +12,7 @@ from medcli.io.names import natural
 
 
 def find(data: Data, task: str) -> Found:
-    """Cases in natural order, class by class. Folders are searched to the bottom; a DICOM series is a case."""
+    """Cases in natural order, class by class. Folders are searched to the bottom; a DICOM series is one."""
     name = as_text(data.images, "data.images")
     root = existing(data.root, name, "data.images") if name else data.root
     found = Found()
