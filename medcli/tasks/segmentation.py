@@ -23,7 +23,7 @@ class Segmentation:
     def __init__(self, config: Config, plan: Plan):
         self.config = config
         self.plan = plan
-        self._runner = Runner()
+        self._runner = Runner(then=tf.nn.softmax)
 
     def build_model(self):
         return build_model(self.config, self.plan)
@@ -68,7 +68,7 @@ class Segmentation:
 
     def _whole(self, model, image: np.ndarray, *, overlap: float, flips: bool) -> np.ndarray:
         return sliding_window(
-            lambda batch: softmax(self._runner(model, batch, self.config.predict.batch_size)),
+            lambda batch: self._runner(model, batch),
             image,
             patch=self.plan.patch,
             num_outputs=self.plan.num_classes + 1,
@@ -76,10 +76,6 @@ class Segmentation:
             batch_size=self.config.predict.batch_size,
             flips=flips,
         )
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    return tf.nn.softmax(logits).numpy()
 
 
 def voxel_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
