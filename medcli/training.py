@@ -178,7 +178,9 @@ class Loop:
         self.history = History(folder, tensorboard=self.settings.tensorboard)
         self.signal: int | None = None
         self.steps_per_call = 1
-        self._one_step = tf.function(self._replica_step, jit_compile=use_xla(self.settings.xla, strategy))
+        self._one_step = tf.function(
+            self._replica_step, jit_compile=use_xla(self.settings.xla, strategy), autograph=False
+        )
         self._steps = tf.function(self._many_steps)
 
     # The graph -----------------------------------------------------------------------------------------------------
@@ -194,18 +196,23 @@ class Loop:
     def _many_steps(self, batches, count):
         total = tf.zeros(())
         for _ in tf.range(count):
-            progress = tf.cast(self.step, tf.float32) / tf.cast(self.total_steps, tf.float32)
-            self.optimizer.learning_rate.assign(learning_rate_at(progress, self.settings, self.peak))
+            self._set_learning_rate()
             losses = self.strategy.run(self._one_step, args=next(batches))
             total += self.strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
             self.step.assign_add(1)
             self._update_averages()
         return total
 
+    @tf.autograph.experimental.do_not_convert
+    def _set_learning_rate(self):
+        progress = tf.cast(self.step, tf.float32) / tf.cast(self.total_steps, tf.float32)
+        self.optimizer.learning_rate.assign(learning_rate_at(progress, self.settings, self.peak))
+
     def _averaged(self) -> list[keras.Variable]:
         """Weights and moving statistics, not the counters of random generators."""
         return [variable for variable in self.model.weights if keras.backend.is_float_dtype(variable.dtype)]
 
+    @tf.autograph.experimental.do_not_convert
     def _update_averages(self):
         """Exponential moving average; in the beginning over fewer steps, so that the first weights are forgotten."""
         if self.settings.ema == 0:

@@ -12,10 +12,10 @@ from medcli.preprocessing.prepared import Record, image_path, label_path, write_
 
 
 def prepared_folder(
-    folder: Path, task: str, *, cases: int = 12, dimensions: int = 2, seed: int = 0, **settings
+    folder: Path, task: str, *, cases: int = 12, dimensions: int = 2, content_seed: int = 0, **settings
 ) -> Config:
     """Write a prepared folder: a bright disc (ball) per case; the class is whether it is large. Returns its config."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(content_seed)
     shape = (16, 24) if dimensions == 2 else (8, 16, 12)
     if task == "detection":
         shape = (64, 96)

@@ -60,7 +60,7 @@ def log_uniform(seed, purpose: int, shape, spread: float) -> tf.Tensor:
 
 
 def transforms(
-    seed, count: int, *, in_size, out_size, centre, strength: Strength, flip_rows: bool, flip_columns: bool
+    seed, count: int, *, out_size, centre, strength: Strength, flip_rows: bool, flip_columns: bool
 ) -> tf.Tensor:
     """(count, 8) projective transforms, from output to input pixels, for `warp`.
 

@@ -65,7 +65,7 @@ class ClassificationSet:
         count, size = images.shape[0], np.array(self._shape[:2], np.float32)
         shift = uniform(seed, 6, (count, 2), -self.strength.shift, self.strength.shift) * size
         transform = transforms(
-            seed, count, in_size=size, out_size=size, centre=(size - 1) / 2 + shift, strength=self.strength,
+            seed, count, out_size=size, centre=(size - 1) / 2 + shift, strength=self.strength,
             flip_rows="row" in self.flips, flip_columns="column" in self.flips,
         )  # fmt: skip
         return tf.ensure_shape(

@@ -1,7 +1,7 @@
-"""Training samples for detection: mosaics of four cases or single ones, placed at random, with boxes that follow exactly.
+"""Training samples for detection: mosaics of four cases or single ones, with boxes that follow exactly.
 
-A sample is a pure function of (seed, number). All geometry keeps edges parallel to the axes (scale, shift, mirror,
-quarter turn), so that a box stays the tightest box of its object.
+A sample is a pure function of (seed, number). All geometry keeps edges parallel to the axes (scale, shift,
+mirror, quarter turn), so that a box stays the tightest box of its object.
 """
 
 import math
@@ -52,7 +52,7 @@ STRENGTHS = {
 
 
 def most_boxes(counts: Sequence[int], strength: Strength) -> int:
-    """Rows of a target: enough for the fullest case, and for mosaics of the average case shrunk to a third in area."""
+    """Rows of a target: enough for the fullest case, and for a mosaic of average cases at a third of their area."""
     mosaic = 3 * float(np.mean(counts)) * 1.5 if strength.mosaic else 0.0
     return max(8, math.ceil(max(max(counts), mosaic) / 8) * 8)
 
@@ -69,7 +69,7 @@ class DetectionSamples:
     """
 
     total_samples: int | None = None
-    """Samples of the whole training, set by the trainer; mosaics end `strength.plain` of it before the end."""
+    """Of the whole training, set by the trainer; mosaics end `strength.plain` of it before the end."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class DetectionSamples:
         if place:  # no empty margins within a mosaic
             zoom = tf.maximum(zoom, tf.reduce_max(tf.cast(size, tf.float32) / whole))
         window = tf.cast(size, tf.float32) / zoom
-        if self.strength.scale or place:
+        if self.strength.scale or place:  # else nothing is to be changed: keep it where it is
             start = random[3:5] * (whole - window)
         else:
             start = (whole - window) / 2
@@ -159,7 +159,7 @@ class DetectionSamples:
 
 
 def resample(image, start, zoom, size, up_down, left_right) -> tf.Tensor:
-    """The window of `image` from `start` on, enlarged by `zoom`, as (*size, channel) float32; zero outside the image.
+    """The window of `image` from `start` on, enlarged by `zoom`, as (*size, channel) float32; zero outside.
 
     Args:
         image: (row, column, channel).
@@ -180,7 +180,7 @@ def resample(image, start, zoom, size, up_down, left_right) -> tf.Tensor:
 
 
 def move_boxes(boxes, start, zoom, size, up_down, left_right) -> tf.Tensor:
-    """Boxes (n, 5) as `resample` moves the pixels under them, clipped; those that hardly remain get class -1."""
+    """Boxes (n, 5) as `resample` moves their pixels, clipped; those that hardly remain get class -1."""
     limit = tf.cast(size, tf.float32)
     corners = []
     for axis, mirror in ((1, left_right), (0, up_down)):

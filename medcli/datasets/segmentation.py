@@ -123,7 +123,7 @@ class SegmentationSet:
         size, out_size = picture.shape[:2], self.patch[-2:]
         centre = tf.constant([[(size[0] - 1) / 2, (size[1] - 1) / 2]], tf.float32)
         transform = transforms(
-            seed, 1, in_size=size, out_size=out_size, centre=centre, strength=self.strength,
+            seed, 1, out_size=out_size, centre=centre, strength=self.strength,
             flip_rows="row" in self.flips, flip_columns="column" in self.flips,
         )  # fmt: skip
         picture = warp(picture[None], transform, out_size, nearest=False)[0]

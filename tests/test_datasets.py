@@ -1,0 +1,78 @@
+"""Batches are a function of their number; images and labels are changed together."""
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+
+from medcli.datasets.augment import STRENGTHS, transforms, warp  # noqa: E402
+from medcli.datasets.feed import feed  # noqa: E402
+from medcli.datasets.store import ArrayStore, shuffled  # noqa: E402
+from medcli.preprocessing.prepared import Prepared  # noqa: E402
+from medcli.tasks.choose import task_for  # noqa: E402
+from tests.made_up import prepared_folder  # noqa: E402
+
+
+@pytest.fixture(params=[("classification", 2), ("classification", 3), ("segmentation", 2), ("segmentation", 3)])
+def training_set(request, tmp_path):
+    task, dimensions = request.param
+    config = prepared_folder(tmp_path / "prepared", task, dimensions=dimensions, train={"augment": "strong"})
+    prepared = Prepared.open(tmp_path / "prepared")
+    return task_for(config, prepared.plan).training_set(prepared, prepared.split("train"))
+
+
+def test_batches_do_not_depend_on_where_the_feed_starts(training_set):
+    whole = list(feed(training_set, batch_size=3, first_batch=0, last_batch=6))
+    rest = list(feed(training_set, batch_size=3, first_batch=4, last_batch=6))
+    for (images, targets), (images_again, targets_again) in zip(whole[4:], rest, strict=True):
+        np.testing.assert_array_equal(images, images_again)
+        np.testing.assert_array_equal(targets, targets_again)
+    assert not np.array_equal(whole[0][0], whole[1][0])
+    assert all(np.isfinite(images).all() for images, _ in whole)
+
+
+def test_every_case_comes_once_per_epoch():
+    for epoch in range(3):
+        order = [int(shuffled(tf.constant(epoch * 7 + n, tf.int64), 7, seed=1)) for n in range(7)]
+        assert sorted(order) == list(range(7))
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_store_gives_back_each_array_and_its_parts(in_memory):
+    arrays = [np.arange(2 * 3 * 5).reshape(2, 3, 5).astype(np.float32), np.ones((4, 1, 7), np.float32)]
+    store = ArrayStore(arrays, dtype="float32", in_memory=in_memory)
+    np.testing.assert_array_equal(store.whole(tf.constant(1)), arrays[1])
+    part = store.crop(tf.constant(0), tf.constant([1, 0, 2], tf.int64), tf.constant([1, 2, 3], tf.int64))
+    np.testing.assert_array_equal(part, arrays[0][1:2, 0:2, 2:5])
+
+
+def test_patches_keep_image_and_label_together(tmp_path):
+    """The made-up disc is bright: after any warp the label must lie on the bright part."""
+    config = prepared_folder(tmp_path / "p", "segmentation", dimensions=3, train={"augment": "strong", "foreground": 1.0})
+    prepared = Prepared.open(tmp_path / "p")
+    training_set = task_for(config, prepared.plan).training_set(prepared, prepared.split("train"))
+    for images, labels in feed(training_set, batch_size=4, first_batch=0, last_batch=4):
+        images, labels = images.numpy()[..., 0], labels.numpy()
+        assert labels.sum() > 20
+        assert images[labels == 1].mean() > images[labels == 0].mean() + 0.5
+
+
+def test_warp_without_change_is_the_identity():
+    image = tf.random.stateless_normal((1, 5, 8, 2), [1, 2])
+    transform = transforms(
+        tf.constant([1, 2], tf.int64), 1, out_size=(5, 8), centre=tf.constant([[2.0, 3.5]]),
+        strength=STRENGTHS["none"], flip_rows=False, flip_columns=False,
+    )  # fmt: skip
+    np.testing.assert_allclose(warp(image, transform, (5, 8), nearest=False), image, atol=1e-6)
+
+
+def test_flips_mirror_about_the_centre():
+    image = tf.reshape(tf.range(6, dtype=tf.float32), (1, 2, 3, 1))
+    seen = set()
+    for number in range(20):
+        transform = transforms(
+            tf.constant([number, 7], tf.int64), 1, out_size=(2, 3), centre=tf.constant([[0.5, 1.0]]),
+            strength=STRENGTHS["none"], flip_rows=True, flip_columns=True,
+        )  # fmt: skip
+        seen.add(tuple(warp(image, transform, (2, 3), nearest=True).numpy().ravel().astype(int)))
+    assert seen == {(0, 1, 2, 3, 4, 5), (2, 1, 0, 5, 4, 3), (3, 4, 5, 0, 1, 2), (5, 4, 3, 2, 1, 0)}

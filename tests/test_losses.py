@@ -1,0 +1,80 @@
+"""Losses against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+
+from medcli.losses import classification, segmentation  # noqa: E402
+
+LOGITS = np.log(np.array([[0.25, 0.75], [0.5, 0.5]], np.float32))
+TARGETS = np.array([[0, 1], [1, 0]], np.float32)
+
+
+def test_cross_entropy_is_the_mean_of_minus_log_p():
+    # -(ln 0.75 + ln 0.5) / 2
+    assert float(classification.cross_entropy(TARGETS, LOGITS)) == pytest.approx((0.287682 + 0.693147) / 2, abs=1e-5)
+
+
+def test_weights_count_each_case_by_its_class():
+    loss = classification.cross_entropy(TARGETS, LOGITS, weights=tf.constant([3.0, 1.0]))
+    assert float(loss) == pytest.approx((0.287682 + 3 * 0.693147) / 2, abs=1e-5)
+
+
+def test_smoothing_spreads_the_target():
+    # targets become 0.05 and 0.95
+    expected = -(0.05 * np.log(0.25) + 0.95 * np.log(0.75) + np.log(0.5)) / 2
+    assert float(classification.cross_entropy(TARGETS, LOGITS, smoothing=0.1)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_focal_scales_by_one_minus_p_squared():
+    expected = (0.25**2 * 0.287682 + 0.5**2 * 0.693147) / 2
+    assert float(classification.focal(TARGETS, LOGITS)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_mean_squared_error_is_that_of_the_probabilities():
+    # (0.25^2 + 0.25^2) / 2 and (0.5^2 + 0.5^2) / 2
+    assert float(classification.mean_squared_error(TARGETS, LOGITS)) == pytest.approx((0.0625 + 0.25) / 2, abs=1e-6)
+
+
+def test_multi_label_is_the_mean_over_labels_of_binary_cross_entropy():
+    logits = np.zeros((1, 2), np.float32)
+    loss = classification.cross_entropy(np.array([[1, 0]], np.float32), logits, multi_label=True)
+    assert float(loss) == pytest.approx(np.log(2), abs=1e-6)
+
+
+def voxels(probabilities):
+    """Logits of shape (1, 1, n, 2) from foreground probabilities."""
+    p = np.array(probabilities, np.float32)
+    return np.log(np.stack([1 - p, p], axis=-1))[None, None]
+
+
+def test_soft_dice_of_two_voxels():
+    # overlap 0.8, sizes 0.8 + 0.4 and 1: 1 - (2 * 0.8 + 1) / (1.2 + 1 + 1)
+    loss = segmentation.dice(np.array([[[1, 0]]], np.uint8), voxels([0.8, 0.4]))
+    assert float(loss) == pytest.approx(1 - 2.6 / 3.2, abs=1e-5)
+
+
+def test_absent_and_unpredicted_class_costs_almost_nothing():
+    loss = segmentation.dice(np.zeros((1, 1, 2), np.uint8), voxels([1e-6, 1e-6]))
+    assert float(loss) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(segmentation.LOSSES))
+def test_ignored_voxels_change_nothing(name):
+    loss = segmentation.LOSSES[name]
+    with_ignored = loss(np.array([[[1, 0, 255]]], np.uint8), voxels([0.8, 0.4, 0.9]))
+    assert float(with_ignored) == pytest.approx(
+        float(loss(np.array([[[1, 0]]], np.uint8), voxels([0.8, 0.4]))), abs=1e-6
+    )
+
+
+def test_deep_supervision_weighs_one_and_one_half():
+    labels = np.arange(16).reshape(1, 4, 4).astype(np.uint8)
+
+    def corner(labels, logits):
+        return tf.cast(labels[0, 0, 0], tf.float32)
+
+    outputs = [np.zeros((1, 4, 4, 2)), np.zeros((1, 2, 2, 2))]
+    # full resolution: label 0; half: the voxel in row 1, column 1, which is 5: (1 * 0 + 0.5 * 5) / 1.5
+    assert float(segmentation.deep_supervision(corner, labels, outputs)) == pytest.approx(2.5 / 1.5)
