@@ -15,11 +15,11 @@ import numpy as np
 
 @contextmanager
 def atomic_path(target: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Give a temporary path in the target's folder; on success it replaces the target, on any fault it is removed.
+    """Give a temporary path beside the target; on success it replaces the target, on any fault it is removed.
 
-    The temporary name starts with a dot and keeps the target's suffixes, since several writers choose by suffix.
-    `durable`: flush to disk first, so that a power cut cannot leave an empty file; without it only the death of the
-    process is survived, which costs a tenth of the time for small files.
+    The temporary name starts with a dot and keeps the target's suffixes, as several writers choose by suffix.
+    `durable`: flush to disk first, so that a power cut cannot leave an empty file; without it only the death
+    of the process is survived, which for small files takes a tenth of the time.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def write_text(target: Path, text: str) -> None:
 
 
 def write_json(target: Path, content: Any) -> None:
-    """Write JSON with sorted keys left as given; NumPy numbers and arrays become plain ones, NaN becomes null."""
+    """Write JSON, keys in the order given; NumPy numbers and arrays become plain ones, NaN becomes null."""
     write_text(target, json.dumps(plain(content), indent=2, allow_nan=False) + "\n")
 
 
@@ -95,7 +95,7 @@ def sha256(path: Path) -> str:
 
 
 def plain(content: Any) -> Any:
-    """Turn NumPy values, paths, tuples and sets into what JSON and YAML can hold; NaN and infinity become None."""
+    """Turn NumPy values, paths, tuples and sets into what JSON and YAML hold; NaN and infinity: None."""
     if isinstance(content, Mapping):
         return {str(key): plain(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):

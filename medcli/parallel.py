@@ -1,4 +1,4 @@
-"""Work on many tasks in processes: bounded in memory, and a worker's death costs only the task that caused it."""
+"""Work on many tasks in processes: bounded in memory; a worker's death costs only the task that caused it."""
 
 import multiprocessing
 import os
@@ -41,7 +41,7 @@ def run(
         tasks: Picklable.
         receive: Called here with (index of the task, result) as they finish, in no certain order.
         workers: Most processes at once.
-        costs: What each task takes of the budget while it runs, say bytes; a task waits for room, one always runs.
+        costs: What each task takes of the budget, say bytes; it waits for room, but one always runs.
         budget: See costs.
         preload: Modules that the workers need, imported once for all of them.
 
@@ -116,7 +116,7 @@ class _Work(Generic[Task, Result]):
 
 
 def _context(preload: Sequence[str]) -> BaseContext:
-    """Processes that start from a small server, free of this one's threads and memory (a new one on Windows)."""
+    """Processes that start from a small server, free of this one's threads and memory."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -245,8 +245,9 @@ class _Build:
 
         def receive(indices: list[int], results: list[Done | WorkerDied]) -> None:
             for index, result in zip(indices, results, strict=True):
-                died = isinstance(result, WorkerDied)
-                done[keys[index]] = Done(fault=_died(seen[index].case, result)) if died else result
+                if isinstance(result, WorkerDied):
+                    result = Done(fault=_died(seen[index].case, result))
+                done[keys[index]] = result
             self.progress("prepare", len(seen) - len(first) + len(done), len(seen))
 
         costs = [bytes_to_prepare(seen[index].scan) for index in missing]
@@ -260,7 +261,7 @@ class _Build:
         records: Sequence[Record],
         problems: Sequence[Problem],
     ) -> None:
-        """Write tables and report, the manifest last; a finished folder that would not change is left alone."""
+        """Write tables and report, the manifest last; leave a finished folder alone that would not change."""
         from medcli.preprocessing.report import write_report
 
         out, rows = self.out, checks.problem_rows(problems)
@@ -274,7 +275,7 @@ class _Build:
         write_csv(out / "problems.csv", rows, checks.PROBLEM_COLUMNS)
         write_report(out, self.config, plan, numbers, records, problems)
         if hasattr(os, "sync"):
-            os.sync()  # arrays are written without waiting for the disk, and must be there before the manifest
+            os.sync()  # arrays were written without waiting for the disk; the manifest vouches for them
         write_manifest(out, records)
         sweep(out, {record.key for record in records})
         self.progress("report", 1, 1)

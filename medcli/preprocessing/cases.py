@@ -86,7 +86,7 @@ def _canonical(content: object) -> str:
 
 
 def prepare_cases(job: Job) -> list[Done]:
-    """Prepare and write some cases; a fault in one never stops the others, a full disk stops everything (OSError)."""
+    """Prepare and write some cases; a fault in one never stops the others, a full disk does (OSError)."""
     return [_prepare_safely(case, key, job) for case, key in zip(job.cases, job.keys, strict=True)]
 
 
@@ -136,7 +136,7 @@ def described(shape: Sequence[int], label: np.ndarray | None, plan: Plan) -> Don
 
 
 def already_there(key: str, plan: Plan, folder: Path) -> Done | None:
-    """The case as an earlier, perhaps interrupted, run has left it; None when an array is missing or cut short."""
+    """What an earlier, perhaps interrupted, run has left; None when an array is missing or cut short."""
     try:
         image = np.load(image_path(folder, key), mmap_mode="r", allow_pickle=False)
         label = None
@@ -148,7 +148,7 @@ def already_there(key: str, plan: Plan, folder: Path) -> Done | None:
 
 
 def measure_cases(job: Job) -> list[list[Values] | None]:
-    """Values per channel after window and contrast, for one mean and std; None for a case that cannot be read."""
+    """Values per channel after window and contrast; None for a case that cannot be read."""
     return [_measure(case, job.plan) for case in job.cases]
 
 

@@ -167,7 +167,7 @@ def _inside(boxes: Boxes, shape: tuple[int, ...]) -> tuple[Boxes, list[str]]:
 
 
 def same_groups(seen: Sequence[Seen]) -> dict[str, str]:
-    """Patient to group: patients that share an image (not a constant one) are one group, named after the first."""
+    """Patient to group: patients that share an image that is not constant are one, named after the first."""
     leader = {entry.case.patient: entry.case.patient for entry in seen}
 
     def first(patient: str) -> str:
@@ -192,7 +192,7 @@ def duplicates(seen: Sequence[Seen]) -> list[list[Seen]]:
 
 
 def duplicate_problems(seen: Sequence[Seen], split: dict[str, str], root: Path) -> list[Problem]:
-    """One warning per set of duplicates: whether they cross splits, join patients, or differ in their labels."""
+    """One warning per set of duplicates: whether they cross splits, join patients, differ in their labels."""
     problems = []
     for entries in duplicates(seen):
         names = [entry.case.name for entry in entries]

@@ -62,7 +62,7 @@ def _pairs(levels: Sequence[float]) -> list[tuple[float, float]]:
 
 
 def fingerprint(seen: Sequence[Seen], classes: Sequence[str]) -> dict[str, Any]:
-    """Sizes, spacings, values, class balance and box sizes of these cases, as plain numbers ready for JSON."""
+    """Sizes, spacings, values, class balance and box sizes of these cases, as plain numbers for JSON."""
     cases, scans = [entry.case for entry in seen], [entry.scan for entry in seen]
     return {
         "cases": len(cases),

@@ -16,8 +16,8 @@ AXIAL = ("S", "P", "L")
 class Placement:
     """How one image was brought to its prepared grid. Every tuple has one entry per spatial axis.
 
-    The steps in their order, each skipped when it would change nothing, so that an image that already fits passes
-    unchanged to the bit:
+    The steps in their order, each skipped when it would change nothing, so that an image that already fits
+    passes unchanged to the bit:
 
     Attributes:
         original: Shape of the image as read.
@@ -74,7 +74,7 @@ class Placement:
         return _mapped(boxes, 1 / scale, -shift / scale).clipped(*self.original)
 
     def restore_probabilities(self, array: np.ndarray) -> np.ndarray:
-        """Probabilities (prepared shape + class, background first) on the original grid, interpolated linearly.
+        """Probabilities (prepared shape + class, background first) on the original grid, linearly.
 
         What was cropped away is background: probability 1 for class 0.
         """
@@ -167,10 +167,11 @@ def fitted_shape(shape: Sequence[int], size: Sequence[int]) -> tuple[int, ...]:
 
 
 def resize(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Resample (spatial + channel) linearly to this spatial shape, averaging when shrinking so that nothing aliases.
+    """Resample (spatial + channel) linearly to this spatial shape; shrinking averages, so nothing aliases.
 
-    Returns float32 (the array itself when the shape is already right). Pillow's filter does one axis at a time; it
-    equals `scipy.ndimage.zoom(order=1, grid_mode=True, mode="nearest")` when enlarging and is two to three times as fast.
+    Returns float32, or the array itself when the shape is already right. Pillow's filter does one axis at a
+    time; when enlarging it equals `scipy.ndimage.zoom(order=1, grid_mode=True, mode="nearest")` and is two to
+    three times as fast.
     """
     for axis in sorted(range(len(shape)), key=lambda axis: shape[axis] / array.shape[axis]):
         if array.shape[axis] != shape[axis]:

@@ -10,7 +10,7 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def is_grey(array: np.ndarray) -> bool:
-    """Whether the colour channels of (spatial + channel) are all the same; an alpha channel does not count."""
+    """Whether all colour channels of (spatial + channel) are the same; an alpha channel does not count."""
     colors = without_alpha(array)
     return colors.shape[-1] == 1 or all(
         np.array_equal(colors[..., 0], colors[..., channel]) for channel in range(1, colors.shape[-1])
@@ -23,7 +23,7 @@ def without_alpha(array: np.ndarray) -> np.ndarray:
 
 
 def to_grey(array: np.ndarray) -> np.ndarray:
-    """One channel: the luminance of a colour picture, the picture itself when its channels are all the same."""
+    """One channel: the luminance of a colour picture, or what its channels all are."""
     colors = without_alpha(array)
     if is_grey(colors):
         return colors[..., :1]
@@ -31,7 +31,7 @@ def to_grey(array: np.ndarray) -> np.ndarray:
 
 
 def to_color(array: np.ndarray, color: str) -> np.ndarray:
-    """Bring a picture (row, column, channel) to "grey" (1 channel) or "rgb" (3); "as_is" leaves everything alone."""
+    """Bring a picture to "grey" (1 channel) or "rgb" (3); "as_is" leaves everything alone."""
     if color == "grey":
         return to_grey(array)
     if color == "rgb":
@@ -47,8 +47,8 @@ def enhanced(array: np.ndarray, plan: Plan) -> np.ndarray:
         array: (spatial + channel) float32, plan.channels channels.
 
     Returns:
-        float32. With contrast enhancement the values are 0..1, where 0 and 1 were the clip limits, or the image's own
-        lowest and highest value where there are none; CLAHE of RGB works on the brightness and keeps the hue.
+        float32. With contrast enhancement the values are 0..1, where 0 and 1 were the clip limits, or the
+        image's own lowest and highest value where there are none. CLAHE of RGB works on the brightness.
     """
     if array.shape[-1] != len(plan.intensity):
         raise DataError(

@@ -26,7 +26,7 @@ class LabelRule:
 
 
 def map_labels(mask: np.ndarray, plan: Plan) -> np.ndarray:
-    """Turn the values of a label file into ids: uint8 of the same shape, 0 = background, i + 1 = plan.classes[i].
+    """Turn the values of a label file into ids: uint8, 0 = background, i + 1 = plan.classes[i].
 
     Values that no class claims become background. Negative values are background too.
     """
@@ -120,8 +120,8 @@ def _checked(rule: LabelRule, found: Sequence[int]) -> LabelRule:
     known = {value for values in rule.label_ids for value in values}
     if not known & set(found):
         raise DataError(
-            f"No label file holds an id of data.classes (expected {_some(sorted(known))}, found {_some(found)}); "
-            f"check data.classes, or set data.labels_are."
+            f"No label file holds an id of data.classes (expected {_some(sorted(known))}, found "
+            f"{_some(found)}); check data.classes, or set data.labels_are."
         )
     if len(rule.classes) >= IGNORE:
         raise DataError(

@@ -16,7 +16,7 @@ DETECTION_STRIDE = 32
 NEARLY_SQUARE = 1.3
 """Classification: pictures whose sides differ by no more than this factor are prepared as squares."""
 ANISOTROPIC = 3.0
-"""A volume is strongly anisotropic when its spacing on one axis is more than this times that of the others."""
+"""Volumes are strongly anisotropic when the spacing of one axis is more than this times the others'."""
 CROP_BELOW = 0.85
 """Crop when the median volume's content fills less than this share of it."""
 
@@ -88,7 +88,7 @@ def _auto_spacing(known: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> tuple
     if target[coarse] > ANISOTROPIC * finest and few:
         target[coarse] = max(float(np.percentile(known[:, coarse], 10)), finest)
         reason += (
-            f"; axis {coarse} is more than {ANISOTROPIC:g} times as coarse as the others and has fewer than a "
+            f"; axis {coarse} is more than {ANISOTROPIC:g} times as coarse as the others and has less than a "
             f"third of their voxels, so its 10th percentile: {_mm(target)}"
         )
     return [float(f"{step:.6g}") for step in target], reason
@@ -155,8 +155,8 @@ def _one_size(shapes: Sequence[tuple[int, ...]], task: str) -> tuple[int, ...]:
     kinds = sorted(set(shapes))
     if len(kinds) > 1:
         raise ConfigError(
-            f"preprocess.size: native needs images of one size, found {len(kinds)} sizes from {_by(kinds[0])} to "
-            f"{_by(kinds[-1])}; set a size, or auto."
+            f"preprocess.size: native needs images of one size, found {len(kinds)} sizes from "
+            f"{_by(kinds[0])} to {_by(kinds[-1])}; set a size, or auto."
         )
     return _given_size(kinds[0], task, len(kinds[0]))
 

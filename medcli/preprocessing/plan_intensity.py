@@ -26,7 +26,7 @@ def decide_intensity(
     settings = config.preprocess
     window = _window(settings.window)
     ct = _is_ct(known, channels)
-    kind = settings.normalize
+    kind: str = settings.normalize
     reasons["intensity"] = f"{kind}, set in the config"
     if kind == "auto":
         kind, reasons["intensity"] = _auto_kind(known, ct)
@@ -54,8 +54,8 @@ def _auto_kind(known: Sequence[Scan], ct: bool) -> tuple[str, str]:
     """(kind, reason)"""
     if ct:
         return "fixed", (
-            "CT values are absolute: clipped to the 0.5 and 99.5 percentiles of the labelled voxels of the training "
-            "part (of all where none are labelled), minus their mean, over their std"
+            "CT values are absolute: clipped to the 0.5 and 99.5 percentiles of the labelled voxels of the "
+            "training part (of all where none are labelled), minus their mean, over their std"
         )
     if len(known[0].shape) == 3:
         return "zscore", "volumes without an absolute scale: every image by its own mean and std"

@@ -60,12 +60,13 @@ def decide_network(
         strides = _strides(wanted, spacing, asked)
         patch = _rounded(wanted, strides, median)
         reasons["patch"] = (
-            f"median prepared shape {_by(median)}, at most {_limit(len(median))}, multiples of the total stride"
+            f"median prepared shape {_by(median)}, at most {_limit(len(median))}, "
+            f"multiples of the total stride"
         )
     if asked and len(strides) < asked:
         raise ConfigError(
-            f"model.stages: a patch of {_by(patch)} can be halved {len(strides) - 1} times, so expected at most "
-            f"{len(strides)} stages, got {asked}; enlarge train.patch or lower model.stages."
+            f"model.stages: a patch of {_by(patch)} can be halved {len(strides) - 1} times, so expected at "
+            f"most {len(strides)} stages, got {asked}; enlarge train.patch or lower model.stages."
         )
     reasons["stages"] = (
         "set in the config"
@@ -113,8 +114,8 @@ def _strides(
 ) -> tuple[tuple[int, ...], ...]:
     """Stride per axis on entering each stage, the first all ones.
 
-    An axis is halved while it keeps `COARSEST_EDGE` voxels (1 when the number of stages is asked for; `exact`: also
-    only while it stays whole) and its spacing is at most twice the finest of those axes.
+    An axis is halved while it keeps `COARSEST_EDGE` voxels (1 when the number of stages is asked for; with
+    `exact`, only while it stays whole) and its spacing is at most twice the finest of those axes.
     """
     least = 1 if asked else COARSEST_EDGE
     edges, steps = [float(n) for n in patch], list(spacing)

@@ -20,8 +20,8 @@ def prepare(image: Image, plan: Plan) -> tuple[np.ndarray, Placement]:
     """Reorient, crop, resample or resize, enhance and normalise one image as the plan says.
 
     Returns:
-        The prepared array, float32 (spatial + plan.channels), and the placement that takes labels and boxes to its
-        grid and predictions back to the image's own.
+        The prepared array, float32 (spatial + plan.channels), and the placement, which takes labels and boxes
+        to its grid and predictions back to the image's own.
 
     Raises:
         DataError: The image has another number of axes or channels than the plan is for.

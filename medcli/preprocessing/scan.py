@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,7 +116,7 @@ def _scan_safely(case: Case, signature: str) -> Scan:
 
 
 def scan_case(case: Case, signature: str) -> Scan:
-    """Read image and masks and describe them. Raises FormatError when one cannot be read or does not fit the other."""
+    """Read image and masks and describe them; FormatError when one is unreadable or does not fit."""
     from medcli.io.readers import read_channels
 
     image = read_channels(case.images)
@@ -124,7 +125,7 @@ def scan_case(case: Case, signature: str) -> Scan:
     grey = image.ndim == 2 and is_grey(array)
     inside = array[mask > 0] if mask is not None else array[:0]
     start, stop = foreground_box(array)
-    kept = np.prod([b - a for a, b in zip(start, stop, strict=True)]) / max(1, np.prod(image.shape))
+    kept = math.prod(b - a for a, b in zip(start, stop, strict=True)) / max(1, math.prod(image.shape))
     values = tuple(Values.of(array[..., channel]) for channel in range(image.channels))
     content = _content(array)
     return Scan(
@@ -140,7 +141,7 @@ def scan_case(case: Case, signature: str) -> Scan:
         notes=image.notes,
         grey=grey or image.channels == 1,
         constant=all(v.percentiles[0] == v.percentiles[-1] for v in values),
-        foreground=float(kept),
+        foreground=kept,
         values=values,
         grey_values=Values.of(to_grey(array))
         if image.ndim == 2 and image.channels == 3 and not grey
@@ -210,12 +211,9 @@ class Signatures:
 
 
 def _stamp(path: Path) -> str:
-    """ "total size@digest of sizes and times" of a file or of everything in a folder; "" when it is not there."""
+    """Total size, @, digest of sizes and times: of a file or all in a folder; "" when it is not there."""
     try:
-        if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file())
-        else:
-            files = [path]
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         stats = [(str(file), file.stat()) for file in files]
     except OSError:
         return ""
@@ -224,7 +222,7 @@ def _stamp(path: Path) -> str:
 
 
 def load_scans(path: Path) -> dict[str, Scan]:
-    """Earlier scans by signature; a broken last line (the run was killed) and old versions are passed over."""
+    """Earlier scans by signature; a broken last line (the run was killed) and old kinds are passed over."""
     found: dict[str, Scan] = {}
     if not path.is_file():
         return found

@@ -48,10 +48,10 @@ class Assignment:
 def assign(members: Sequence[Member], settings: Split, seed: int) -> Assignment:
     """Divide the cases; the result does not depend on their order.
 
-    A split that the data or `settings.file` give is kept; a missing validation part is then taken from the training part.
+    A split that the data or `settings.file` give is kept; a missing validation part comes from its training part.
 
     Raises:
-        DataError: A patient is in two given splits, a case has none while others do, or there are too few patients.
+        DataError: A patient is in two given splits, a case has none while others do, too few patients.
     """
     members = sorted(members, key=lambda member: member.case)
     if settings.file is not None:
@@ -72,8 +72,8 @@ def assign(members: Sequence[Member], settings: Split, seed: int) -> Assignment:
     if settings.folds:
         if settings.folds < 2 or settings.fold >= settings.folds:
             raise DataError(
-                f"data.split.fold: expected 0 to {settings.folds - 1} for {settings.folds} folds (at least 2), "
-                f"got {settings.fold}."
+                f"data.split.fold: expected 0 to {settings.folds - 1} for {settings.folds} folds (at least "
+                f"2), got {settings.fold}."
             )
         pool = [member for member in members if split[member.case] != "test"]
         fold = _folds(pool, settings, seed + 1)
@@ -205,8 +205,8 @@ def _check_given(members: Sequence[Member]) -> None:
     if torn:
         example = " and ".join(f"{case} ({part})" for part, case in torn[0].items())
         raise DataError(
-            f"{len(torn)} patients have cases in more than one given split, for example {example}; "
-            f"a patient must be in one only. Correct the split, or leave it out so that medcli divides the patients."
+            f"{len(torn)} patients have cases in more than one given split, for example {example}; a patient "
+            f"must be in one only. Correct the split, or leave it out: medcli then divides the patients."
         )
 
 
@@ -220,7 +220,8 @@ def _from_file(members: Sequence[Member], path: Path) -> list[Member]:
     by = "case" if "case" in columns else "patient"
     if by not in columns or "split" not in columns:
         raise DataError(
-            f"{path}: expected the columns case (or patient) and split, found {', '.join(sorted(columns)) or 'none'}."
+            f"{path}: expected the columns case (or patient) and split, "
+            f"found {', '.join(sorted(columns)) or 'none'}."
         )
     table: Mapping[str, str] = {row[by].strip(): row["split"].strip().lower() for row in rows}
     wrong = sorted(set(table.values()) - set(PARTS))

@@ -1,4 +1,4 @@
-"""How cases are shared among worker processes: how many, how many at a time, and how much memory they may take."""
+"""How cases are shared among worker processes: how many at a time, and how much memory they may take."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def over_cases(
         indices: The cases.
         costs: Bytes that each of them takes in memory.
         config: Its number of workers and memory.
-        receive: Called with some indices and their results; `WorkerDied` for a case whose process died with it alone.
+        receive: Called with some indices and their results; `WorkerDied` for a case that killed its process.
     """
     by_index = dict(zip(indices, costs, strict=True))
     chunks = [[indices[position] for position in chunk] for chunk in grouped(costs, workers(config))]
