@@ -6,7 +6,6 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-from fake_run import bright_box, bright_voxels, brightness, fake_loading, fake_run
 from PIL import Image as Pillow
 
 from medcli.config.schema import Predict
@@ -14,6 +13,7 @@ from medcli.errors import DataError, UsageError
 from medcli.prediction import predict as module
 from medcli.prediction.predict import predict
 from medcli.prediction.predictor import Predictor
+from tests.fake_run import bright_box, bright_voxels, brightness, fake_loading, fake_run
 
 
 def picture(path, value, shape=(6, 9)):
