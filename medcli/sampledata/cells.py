@@ -46,13 +46,12 @@ def _places(rows: int, columns: int, rng: np.random.Generator) -> list[tuple[np.
 
 def _blob(row, column, centre, radius: float, rng: np.random.Generator) -> np.ndarray:
     """1 in the middle, 0 on a wavy oval outline, below 0 outside."""
+    turn = np.linspace(-np.pi, np.pi, 129)
+    outline = 1 + 0.15 * np.cos(2 * (turn - rng.uniform(0, np.pi)))
+    for n in (1, 2, 3):
+        outline += rng.normal(0, 0.06 / n) * np.cos((n + 2) * turn + rng.uniform(0, 2 * np.pi))
     down, right = row + 0.5 - centre[0], column + 0.5 - centre[1]
-    angle = np.arctan2(down, right)
-    outline = 1 + 0.15 * np.cos(2 * (angle - rng.uniform(0, np.pi)))
-    outline = outline + sum(
-        rng.normal(0, 0.06 / n) * np.cos((n + 2) * angle + rng.uniform(0, 2 * np.pi)) for n in (1, 2, 3)
-    )
-    return 1 - np.hypot(down, right) / (radius * outline)
+    return 1 - np.hypot(down, right) / (radius * np.interp(np.arctan2(down, right), turn, outline))
 
 
 def _photograph(green: np.ndarray, blue: np.ndarray, gain: float, rng: np.random.Generator) -> np.ndarray:
