@@ -100,8 +100,9 @@ def _show(result: "Result") -> None:
     rows = []
     for measure, value in result.measures.items():
         low, high = result.intervals.get(measure, (math.nan, math.nan))
+        shown = "undefined" if math.isnan(value) else f"{value:.4f}"
         interval = "" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
-        rows.append({"measure": measure, "value": f"{value:.4f}", "95 % interval": interval})
+        rows.append({"measure": measure, "value": shown, "95 % interval": interval})
     show.table(f"{result.cases} cases of {result.patients} patients", rows)
     for note in result.notes:
         print(note)
