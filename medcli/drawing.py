@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -65,27 +66,28 @@ def to_display(array: np.ndarray, window: tuple[float, float] | None = None) -> 
 # ---- drawing into a picture
 
 
-def draw_boxes(rgb: np.ndarray, boxes: Boxes, classes: Sequence[str]) -> np.ndarray:
+def draw_boxes(rgb: np.ndarray, boxes: Boxes, classes: Sequence[str], *, names: bool = True) -> np.ndarray:
     """A copy with boxes in the colours of their classes, the class's name and, below 1, the score.
 
     Args:
         rgb: uint8 (row, column, 3).
         boxes: In pixels of this picture. Crowd regions are drawn without a name.
         classes: Names by class index.
+        names: Write names and scores; where many boxes are drawn, a legend reads better.
     """
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
     picture = Pillow.fromarray(np.ascontiguousarray(rgb))
     draw = ImageDraw.Draw(picture)
-    width = max(1, round(max(picture.size) / 320))
+    width = max(1, round(max(picture.size) / 240))
     font = _font(max(10, round(max(picture.size) / 42)))
     for number in np.argsort(boxes.scores, kind="stable"):
         kind = int(boxes.classes[number])
         x0, y0, x1, y1 = (float(value) for value in boxes.corners[number])
         # The far edge is half-open: the last pixel that belongs to the box is one before it.
         draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=color_of(kind), width=width)
-        if boxes.crowd[number]:
+        if boxes.crowd[number] or not names:
             continue
         score = float(boxes.scores[number])
         text = classes[kind] if score >= 1 else f"{classes[kind]} {score:.2f}"
@@ -146,7 +148,7 @@ def add_title(rgb: np.ndarray, text: str) -> np.ndarray:
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
-    size = 14
+    size = max(14, round(rgb.shape[1] / 30))
     strip = Pillow.new("RGB", (rgb.shape[1], size + 8), _PAPER)
     ImageDraw.Draw(strip).text((6, 3), text, fill=_INK, font=_font(size))
     return np.concatenate([np.asarray(strip), rgb])
@@ -254,6 +256,7 @@ def _view(
     return View(name, resized, resized_labels, (size[0] / rgb.shape[1], size[1] / rgb.shape[0]))
 
 
+@lru_cache
 def _font(size: int):
     from PIL import ImageFont
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 LARGEST_SIDE = 900
 """Pictures are shrunk to this many pixels, so that a report stays small enough to send."""
-LARGEST_PNG = 60_000
-"""Bytes; a picture that takes more as PNG is stored as WebP."""
+SMALL_SIDE = 160
+"""Pictures up to this size are stored without loss and shown with square pixels, larger ones as WebP."""
 
 
 class Card(NamedTuple):
@@ -179,15 +179,15 @@ def _picture(rgb: np.ndarray, caption: str) -> str:
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(rgb, np.uint8))
-    kind = ' class="small"' if max(picture.size) <= 160 else ""
+    small = max(picture.size) <= SMALL_SIDE
     picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
     stream = io.BytesIO()
-    picture.save(stream, "PNG")
-    if stream.tell() <= LARGEST_PNG:
-        return _figure(_data_address("png", stream.getvalue()), caption, caption or "picture", kind)
-    stream = io.BytesIO()
-    picture.save(stream, "WEBP", quality=88)
-    return _figure(_data_address("webp", stream.getvalue()), caption, caption or "picture", kind)
+    if small:
+        picture.save(stream, "PNG")
+    else:
+        picture.save(stream, "WEBP", quality=88, method=2)
+    address = _data_address("png" if small else "webp", stream.getvalue())
+    return _figure(address, caption, caption or "picture", ' class="small"' if small else "")
 
 
 def _data_address(kind: str, content: bytes) -> str:

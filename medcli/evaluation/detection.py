@@ -7,7 +7,7 @@ import numpy as np
 from medcli.boxes import Boxes
 from medcli.case import Case
 from medcli.config.schema import Evaluate
-from medcli.drawing import add_title, beside, draw_boxes, views
+from medcli.drawing import add_legend, add_title, beside, draw_boxes, views
 from medcli.errors import DataError
 from medcli.evaluation.judge import Judged, Measured, Plot, with_intervals
 from medcli.evaluation.plots import confusion_figure, froc_figure, precision_recall_figure
@@ -127,7 +127,7 @@ def _draw(image: Image, truth: Boxes, found: Boxes, classes: Sequence[str]) -> n
     view = views(image, longest=480)[0]
     found = found.take(found.scores >= SCORE)
     drawn = [
-        add_title(draw_boxes(view.rgb, boxes.scaled(*view.scale), classes), title)
+        add_title(draw_boxes(view.rgb, boxes.scaled(*view.scale), classes, names=False), title)
         for title, boxes in (("truth", truth), ("prediction", found))
     ]
-    return beside(drawn)
+    return add_legend(beside(drawn), classes)

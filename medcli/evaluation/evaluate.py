@@ -228,7 +228,7 @@ def _write(
     )
     write_csv(folder / "cases.csv", [{key: _cell(value) for key, value in row.items()} for row in done.rows])
     for plot in plots:
-        plot.figure.savefig(folder / f"{plot.name}.png", dpi=150)
+        plot.figure.savefig(folder / f"{plot.name}.png", dpi=150, bbox_inches="tight")
     write_page(folder / "report.html", run, selection, judge, measured, done, plots)
 
 

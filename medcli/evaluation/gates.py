@@ -10,7 +10,7 @@ from operator import ge, gt, le, lt
 from medcli.errors import UsageError
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {">=": ge, ">": gt, "<=": le, "<": lt}
-_FORM = re.compile(r"^\s*(?P<measure>.+?)\s*(?P<sign>>=|<=|>|<)\s*(?P<bar>\S+)\s*$")
+_FORM = re.compile(r"^\s*(?P<measure>.+?)\s*(?P<sign>>=|<=|>|<)\s*(?P<bar>[^\s<>=]+)\s*$")
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,8 @@ def froc_figure(curves: Curves, rates: Sequence[float]) -> "Figure":
     low, high = rates[0] / 2, rates[-1] * 2
     drawn = {}
     for label, (x, y) in curves.items():
-        start = float(np.interp(low, x, y)) if len(x) else 0.0
         inside = (x > low) & (x <= high)
-        last = y[x <= high][-1] if len(x) else 0.0
+        start, last = (y[x <= edge].max(initial=0.0) for edge in (low, high))
         drawn[label] = np.r_[low, x[inside], high], np.r_[start, y[inside], last]
     _draw(axes, drawn, steps=True)
     axes.set_xscale("log", base=2)
