@@ -181,14 +181,17 @@ def _in_dicom_folder(folder: Path, files: Sequence[Path]) -> list[Case]:
     from medcli.io.dicom.series import list_series
 
     series = list_series(files)
+    stacks = [found for found in series if len(found.files) > 1 and found.stackable]
+    if stacks:  # a file that cannot be read may belong to one: reading the folder says so
+        series = [found for found in series if found.readable]
     cases = []
-    for number, found in enumerate(series, start=1):
-        if len(found.files) == 1 or not found.stackable:
+    for found in series:
+        if found not in stacks:
             cases += [Case(name=safe_name(stem_of(path)), images=(Source(path),)) for path in found.files]
         elif len(series) == 1:
             cases.append(Case(name=safe_name(folder.resolve().name), images=(Source(folder),)))
         else:
-            name = f"{safe_name(folder.resolve().name)}_series{number}"
+            name = f"{safe_name(folder.resolve().name)}_series{series.index(found) + 1}"
             cases.append(Case(name=name, images=(Source(folder, found.uid),)))
     return cases
 

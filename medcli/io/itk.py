@@ -62,7 +62,8 @@ def _check_data_file(path: Path) -> None:
         head = stream.read(2**16).split(b"\n\n")[0]
     for _, value in _DETACHED.findall(head):
         name = value.decode("utf-8", "replace")
-        if name.upper() not in ("LOCAL", "INTERNAL") and Path(name).name != name:
+        if Path(name).name != name or name.upper().startswith("LIST") or "%" in name:
             raise FormatError(
-                f"{path}: its header points to a data file in another folder, which is not followed."
+                f"{path}: voxels in the file itself, or in one data file beside it, were expected; its header points "
+                "elsewhere, which is not followed."
             )

@@ -95,7 +95,10 @@ def _inflate(path: Path, data: Any, limit: int, window_bits: int) -> tuple[bytes
                 pieces.append(piece)
                 size += len(piece)
             if not unpacker.eof:
-                return b"".join(pieces), False
+                unpacker.decompress(
+                    rest, _STEP
+                )  # to the end where it is near, so that the checksum is verified
+                return b"".join(pieces), unpacker.eof
             rest = unpacker.unused_data
             if window_bits < 0 or not rest.startswith(b"\x1f\x8b") or size >= limit:
                 return b"".join(pieces), True
@@ -105,8 +108,9 @@ def _inflate(path: Path, data: Any, limit: int, window_bits: int) -> tuple[bytes
 
 def finite(array: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """The array with values that are no numbers set to 0, and a note that says how many."""
-    if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
-        return array, ()
+    with np.errstate(invalid="ignore"):
+        if array.dtype.kind != "f" or np.isfinite(array.sum(dtype=np.float64)):
+            return array, ()
     bad = ~np.isfinite(array)
     array = np.where(bad, array.dtype.type(0), array)
     return array, (f"{int(bad.sum())} values that were no finite numbers were set to 0",)

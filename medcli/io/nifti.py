@@ -1,5 +1,6 @@
 """NIfTI-1 and NIfTI-2, single files, plain or gzipped: (x, y, z, t) on disk, (plane, row, column, channel) here."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,9 @@ class Nifti:
 def read_nifti(source: Source) -> Image:
     """A volume with float32 values; a fourth (and fifth) dimension becomes channels."""
     content = load_nifti(source.path)
-    array, notes = finite(np.ascontiguousarray(content.array, dtype=np.float32))
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(content.array, dtype=np.float32)
+    array, notes = finite(array)
     return Image(array, content.spacing, content.affine, sources=(source.path,), notes=content.notes + notes)
 
 
@@ -45,8 +48,8 @@ def load_nifti(path: Path) -> Nifti:
     header = read_header(path)
     dtype = header.get_data_dtype()
     shape = _spatial_and_channels(path, header.get_data_shape())
-    size = check_size(path, shape, max(dtype.itemsize, 4))
-    size = int(np.prod(shape)) * dtype.itemsize
+    check_size(path, shape, max(dtype.itemsize, 4))
+    size = math.prod(shape) * dtype.itemsize
     values = _read_values(path, header, size).view(dtype).reshape(shape[::-1])
     if dtype.names:  # RGB24 and RGBA32
         values = np.concatenate([values[name] for name in ("R", "G", "B")])
@@ -99,9 +102,8 @@ def _gzipped(path: Path) -> bool:
 def _spatial_and_channels(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     if len(shape) > 5 and max(shape[5:]) > 1:
         raise FormatError(f"{path}: at most 5 dimensions can be read, {list(shape)} was found.")
-    lengths = [*(int(length) for length in shape[:5]), 1, 1, 1, 1]
-    check_size(path, lengths[:5], 1)
-    return lengths[0], lengths[1], lengths[2], lengths[3] * (lengths[4] if len(shape) > 4 else 1)
+    x, y, z, *rest = [*(int(length) for length in shape), 1, 1, 1]
+    return x, y, z, math.prod(rest)
 
 
 def _read_values(path: Path, header: nib.Nifti1Header, size: int) -> np.ndarray:

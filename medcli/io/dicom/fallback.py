@@ -1,4 +1,4 @@
-"""JPEG Lossless, which no freely licensed decoder of pydicom reads: through the GDCM that SimpleITK carries."""
+"""JPEG Lossless and 12-bit JPEG, which no freely licensed decoder of pydicom reads, through the GDCM that SimpleITK carries."""
 
 import tempfile
 from pathlib import Path

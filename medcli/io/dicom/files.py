@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import pydicom
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag, Tag
@@ -80,15 +80,19 @@ def _parse(path: Path, stream, head: bytes, pixels: bool) -> Dataset:
 
 def _parse_deflated(path: Path, stream) -> Dataset:
     """pydicom would unpack without a limit, so it is done here."""
-    meta = pydicom.filereader.read_file_meta_info(stream)
-    if meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
+    stream.seek(128 + 4)
+    meta = read_dataset(
+        stream, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, vr, length: tag.group != 2
+    )
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         stream.seek(0)
         return pydicom.dcmread(stream)
-    stream.seek(128 + 4 + 12 + meta.FileMetaInformationGroupLength)
     content = inflate(path, stream.read(), MAX_DEFLATED_BYTES)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = read_dataset(io.BytesIO(content), is_implicit_VR=False, is_little_endian=True)
-    return FileDataset(path, dataset, file_meta=meta, is_implicit_VR=False, is_little_endian=True)
+    return FileDataset(
+        str(path), dataset, file_meta=FileMetaDataset(meta), is_implicit_VR=False, is_little_endian=True
+    )
 
 
 def has_image(dataset: Dataset) -> bool:

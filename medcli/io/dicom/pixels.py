@@ -7,7 +7,15 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import parse_fragments
 from pydicom.pixels import apply_color_lut, pixel_array
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    RLELossless,
+)
 
 from medcli.errors import FormatError
 from medcli.io.dicom.files import integer, number, text
@@ -19,7 +27,7 @@ _LARGEST_RATIO = {RLELossless: 70}
 _ANY_RATIO = 20_000
 _HARMLESS_BYTES = 2**28
 
-JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+_JPEG_LOSSLESS = (JPEGLossless, JPEGLosslessSV1)
 
 
 def stored_values(dataset: Dataset, path: Path, *, indices: bool = False) -> np.ndarray:
@@ -39,6 +47,7 @@ def stored_values(dataset: Dataset, path: Path, *, indices: bool = False) -> np.
         values = _native(dataset, path, shape)
     else:
         values = _decoded(dataset, path, shape, syntax, keyword)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if text(dataset, "PhotometricInterpretation") == "PALETTE COLOR" and not indices:
         values = np.stack([apply_color_lut(frame[..., 0], dataset) for frame in values])
     return values
@@ -100,7 +109,7 @@ def _decoded(
         _check_length(path, len(data), (math.prod(shape) + 7) // 8)
     elif text(dataset, "PhotometricInterpretation") != "YBR_FULL_422":
         _check_length(path, len(data), size)
-    if syntax in JPEG_LOSSLESS:
+    if syntax in _JPEG_LOSSLESS or (syntax == JPEGExtended12Bit and integer(dataset, "BitsStored") > 8):
         from medcli.io.dicom.fallback import decode_with_itk
 
         return decode_with_itk(dataset, path, shape)

@@ -35,12 +35,14 @@ class Series:
         files: In natural order, images only.
         modality: Code such as "CT".
         stackable: Do the files have a place in space, so that they form a volume?
+        readable: False for a single file that cannot be read, to which no series can be given.
     """
 
     uid: str
     files: tuple[Path, ...]
     modality: str
     stackable: bool
+    readable: bool = True
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -60,27 +62,25 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def list_series(files: Sequence[Path]) -> list[Series]:
-    """Group files by SeriesInstanceUID from their headers alone; files that are no DICOM images are left out."""
+    """Group files by SeriesInstanceUID from their headers alone; files that hold no image are left out."""
     found: dict[str, list[Path]] = {}
-    first: dict[str, Dataset] = {}
+    modality: dict[str, str] = {}
     placed: dict[str, bool] = {}
+    unreadable = []
     for path in files:
         try:
             dataset = open_dicom(path, pixels=False)
-            if not has_image(dataset):
-                continue
-            uid = text(dataset, "SeriesInstanceUID")
         except FormatError:
-            uid, dataset = (
-                f"unreadable {path.name}",
-                Dataset(),
-            )  # becomes a case whose reading says what is wrong
+            unreadable.append(Series("", (path,), "", stackable=False, readable=False))
+            continue
+        if not has_image(dataset):
+            continue
+        uid = text(dataset, "SeriesInstanceUID")
         found.setdefault(uid, []).append(path)
-        first.setdefault(uid, dataset)
+        modality.setdefault(uid, text(dataset, "Modality"))
         placed[uid] = placed.get(uid, True) and has_place(dataset)
-    return [
-        Series(uid, tuple(paths), text(first[uid], "Modality"), placed[uid]) for uid, paths in found.items()
-    ]
+    series = [Series(uid, tuple(paths), modality[uid], placed[uid]) for uid, paths in found.items()]
+    return sorted(series + unreadable, key=lambda item: files.index(item.files[0]))
 
 
 def has_place(dataset: Dataset) -> bool:
