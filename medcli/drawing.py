@@ -114,7 +114,7 @@ def draw_labels(
     drawn = rgb.astype(np.float32)
     shown = np.where(labels == 255, 0, labels)
     for label in np.unique(shown[shown > 0]):
-        region, color = shown == label, np.float32(color_of(int(label) - 1))
+        region, color = shown == label, np.array(color_of(int(label) - 1), np.float32)
         drawn[region] = (1 - fill) * drawn[region] + fill * color
         drawn[find_boundaries(region, mode="inner")] = color
     drawn = np.rint(drawn).astype(np.uint8)

@@ -148,7 +148,7 @@ def number_text(value: Any) -> str:
     if isinstance(value, (float, np.floating)):
         if not math.isfinite(value):
             return "–"
-        return f"{value:.3f}" if abs(value) < 100 else f"{value:,.1f}"
+        return f"{value:.3f}" if abs(float(value)) < 100 else f"{value:,.1f}"
     return str(value)
 
 

@@ -1,6 +1,7 @@
 """Judging classifications."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class ClassificationJudge:
                 weights=weights,
             )
 
-        extra = {"counts": dict(zip(self.plan.classes, truth.sum(0).tolist(), strict=True))}
+        extra: dict[str, Any] = {"counts": dict(zip(self.plan.classes, truth.sum(0).tolist(), strict=True))}
         if not self.plan.multi_label:
             extra["confusion"] = {"classes": self.plan.classes, "rows_are_truth": self._confusion().tolist()}
         if truth.shape[1] == 2 and not self.plan.multi_label:
@@ -79,7 +80,7 @@ class ClassificationJudge:
 
     def plots(self) -> list[Plot]:
         truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)
-        shown = range(len(self.plan.classes))
+        shown = list(range(len(self.plan.classes)))
         if truth.shape[1] == 2 and not self.plan.multi_label:
             shown = [self._positive % 2]
         roc, recall = {}, {}

@@ -75,12 +75,20 @@ class Judge(Protocol):
 
     plan: Plan
     settings: Evaluate
-    overall_names: Sequence[str]
-    class_names: Sequence[str]
-    headline: Sequence[str]
-    """The few measures that head the report."""
-    wide: bool
-    """Its pictures show truth and prediction side by side."""
+
+    @property
+    def overall_names(self) -> Sequence[str]: ...
+
+    @property
+    def class_names(self) -> Sequence[str]: ...
+
+    @property
+    def headline(self) -> Sequence[str]:
+        """The few measures that head the report."""
+
+    @property
+    def wide(self) -> bool:
+        """Its pictures show truth and prediction side by side."""
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
         """Raises DataError or FormatError when the case has no usable truth; then nothing was added."""

@@ -35,9 +35,8 @@ def _axes(width: float = 5.2, height: float = 4.4) -> tuple["Figure", "Axes"]:
 def _draw(axes: "Axes", curves: Curves, *, steps: bool = False) -> None:
     for number, (label, (x, y)) in enumerate(curves.items()):
         style = LINES[number // len(COLORS) % len(LINES)]
-        draw = axes.step if steps else axes.plot
-        where = {"where": "post"} if steps else {}
-        draw(x, y, color=COLORS[number % len(COLORS)], linestyle=style, linewidth=1.8, label=label, **where)
+        color, drawn = COLORS[number % len(COLORS)], "steps-post" if steps else "default"
+        axes.plot(x, y, color=color, linestyle=style, linewidth=1.8, label=label, drawstyle=drawn)
     if curves and (len(curves) > 1 or next(iter(curves))):
         axes.legend(fontsize=8, frameon=False, loc="best")
 

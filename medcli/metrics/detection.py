@@ -156,7 +156,7 @@ def _cumulated(
         new[1:] = matches.score[1:] != matches.score[:-1]
     group = np.cumsum(new) - 1
     with_hit = np.bincount(group[hit], minlength=int(new.sum())) > 0
-    place = (np.cumsum(with_hit) - with_hit)[group]
+    place: np.ndarray = (np.cumsum(with_hit) - with_hit)[group]
     places, images = int(with_hit.sum()), weights.shape[1]
 
     def summed(which: np.ndarray) -> np.ndarray:
@@ -188,7 +188,7 @@ def recall(matches: Matches, weights: np.ndarray | None = None) -> np.ndarray:
 def precision_recall_curve(matches: Matches, column: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Precision and recall down to each counted detection, without interpolation."""
     tp, fp = _running(matches, column)
-    return divide(tp, tp + fp), divide(tp, max(int(matches.truths.sum()), 1))
+    return divide(tp, tp + fp), divide(tp, matches.truths.sum())
 
 
 def _running(matches: Matches, column: int) -> tuple[np.ndarray, np.ndarray]:
