@@ -1,64 +1,76 @@
-"""Losses between label ids and logits of every voxel."""
+"""Losses between label ids and logits of every voxel.
 
+With few classes, reductions over the last axis are several times slower on a CPU than over the first one, so all losses
+work on (class, voxel) arrays; see `by_class`.
+"""
+
+import numpy as np
 import tensorflow as tf
 
 IGNORE = 255
 """Label id of voxels that no loss and no measure looks at."""
 
 
-def cross_entropy(labels, logits):
-    """Mean cross-entropy over the voxels that are not ignored; 0 when all are.
+def by_class(labels, logits):
+    """Truth (class, voxel) as zeros and ones, log-probabilities (class, voxel), known (voxel,); all float32.
 
     Args:
-        labels: (batch, ...) integer ids, 0 = background.
-        logits: (batch, ..., classes) float32, background first.
+        labels: (batch, ...) uint8 ids, 0 = background; `IGNORE` gives all zeros.
+        logits: (batch, ..., class) float32, background first.
     """
-    known = tf.cast(labels != IGNORE, tf.float32)
-    ids = tf.where(labels != IGNORE, tf.cast(labels, tf.int32), 0)
-    terms = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
-    return tf.reduce_sum(terms * known) / tf.maximum(tf.reduce_sum(known), 1.0)
+    num_classes = logits.shape[-1]
+    flat = tf.reshape(tf.cast(labels, tf.uint8), [-1])
+    truth = tf.cast(flat[None] == np.arange(num_classes, dtype=np.uint8)[:, None], tf.float32)
+    scores = tf.transpose(tf.reshape(logits, [-1, num_classes]))
+    scores -= tf.stop_gradient(tf.reduce_max(scores, axis=0))
+    log_probabilities = scores - tf.math.log(tf.reduce_sum(tf.exp(scores), axis=0))
+    return truth, log_probabilities, tf.cast(flat != IGNORE, tf.float32)
+
+
+def cross_entropy(labels, logits):
+    """Mean cross-entropy over the voxels that are not ignored; 0 when all are."""
+    return _cross_entropy(*by_class(labels, logits))
 
 
 def focal(labels, logits, gamma: float = 2.0):
     """Cross-entropy times (1 - p_true) ** gamma (Lin et al. 2017, equation 4), mean over the known voxels."""
-    known = tf.cast(labels != IGNORE, tf.float32)
-    ids = tf.where(labels != IGNORE, tf.cast(labels, tf.int32), 0)
-    terms = tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
-    return tf.reduce_sum(terms * (1 - tf.exp(-terms)) ** gamma * known) / tf.maximum(
-        tf.reduce_sum(known), 1.0
-    )
+    truth, log_p, known = by_class(labels, logits)
+    terms = -tf.reduce_sum(truth * log_p, axis=0)
+    return tf.reduce_sum(terms * (1 - tf.exp(-terms)) ** gamma) / tf.maximum(tf.reduce_sum(known), 1.0)
 
 
-def dice(labels, logits, smooth: float = 1.0):
-    """1 minus the soft Dice of the foreground classes, with sums over the whole batch.
-
-    2 sum(p y) / (sum(p) + sum(y)) per class (Milletari et al. 2016 without the squares), both sides plus `smooth`, so a
-    class that is absent and not predicted costs nothing. Sums over the batch rather than per sample keep small or
-    missing objects from dominating.
-    """
-    num_classes = logits.shape[-1]
-    known = tf.cast(labels != IGNORE, tf.float32)[..., None]
-    probabilities = tf.nn.softmax(logits)[..., 1:] * known
-    truth = tf.one_hot(
-        tf.cast(labels, tf.int32) - 1, num_classes - 1
-    )  # background and ignored become all zeros
-    axes = list(range(len(labels.shape)))
-    overlap = tf.reduce_sum(probabilities * truth, axes)
-    total = tf.reduce_sum(probabilities, axes) + tf.reduce_sum(truth, axes)
-    return 1 - tf.reduce_mean((2 * overlap + smooth) / (total + smooth))
+def dice(labels, logits):
+    """1 minus the soft Dice of the foreground classes; see `_dice`."""
+    return _dice(*by_class(labels, logits))
 
 
 def dice_cross_entropy(labels, logits):
     """The sum of both, as in Isensee et al. 2021."""
-    return dice(labels, logits) + cross_entropy(labels, logits)
+    parts = by_class(labels, logits)
+    return _dice(*parts) + _cross_entropy(*parts)
 
 
 def mean_squared_error(labels, logits):
     """Mean over classes and known voxels of (probability - one-hot truth) ** 2."""
-    known = tf.cast(labels != IGNORE, tf.float32)
-    truth = tf.one_hot(tf.cast(labels, tf.int32), logits.shape[-1])
-    terms = tf.reduce_mean(tf.square(tf.nn.softmax(logits) - truth), axis=-1)
+    truth, log_p, known = by_class(labels, logits)
+    terms = tf.reduce_mean(tf.square(tf.exp(log_p) - truth), axis=0)
     return tf.reduce_sum(terms * known) / tf.maximum(tf.reduce_sum(known), 1.0)
+
+
+def _cross_entropy(truth, log_p, known):
+    return -tf.reduce_sum(truth * log_p) / tf.maximum(tf.reduce_sum(known), 1.0)
+
+
+def _dice(truth, log_p, known, smooth: float = 1.0):
+    """1 - mean over classes of (2 sum(p y) + s) / (sum(p) + sum(y) + s), with sums over the whole batch.
+
+    Milletari et al. 2016 without the squares. A class that is absent and not predicted costs nothing. Sums over the
+    batch rather than per sample keep small or missing objects from dominating.
+    """
+    probabilities, truth = tf.exp(log_p[1:]) * known, truth[1:]
+    overlap = tf.reduce_sum(probabilities * truth, axis=1)
+    total = tf.reduce_sum(probabilities, axis=1) + tf.reduce_sum(truth, axis=1)
+    return 1 - tf.reduce_mean((2 * overlap + smooth) / (total + smooth))
 
 
 LOSSES = {
