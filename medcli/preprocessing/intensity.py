@@ -5,7 +5,7 @@ import numpy as np
 from medcli.errors import DataError
 from medcli.preprocessing.plan import Intensity, Plan
 
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
 
 
@@ -27,7 +27,8 @@ def to_grey(array: np.ndarray) -> np.ndarray:
     colors = without_alpha(array)
     if is_grey(colors):
         return colors[..., :1]
-    return (colors.astype(np.float32) @ LUMINANCE)[..., None]
+    colors = colors.astype(np.float32)
+    return sum(weight * colors[..., [channel]] for channel, weight in enumerate(LUMINANCE))
 
 
 def to_color(array: np.ndarray, color: str) -> np.ndarray:
