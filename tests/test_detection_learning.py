@@ -1,4 +1,4 @@
-"""The detector: its grid, loss, samples, network and task (one file, since TensorFlow takes seconds to import)."""
+"""The detector: its grid, loss, samples, network and task (one file: TensorFlow takes seconds)."""
 
 from dataclasses import dataclass
 
@@ -83,8 +83,8 @@ def test_pairwise_iou_agrees_with_numpy():
 def test_complete_iou_by_hand():
     truth = tf.constant([[0.0, 0, 4, 2], [0, 0, 4, 2], [0, 0, 4, 2]])
     found = tf.constant([[0.0, 0, 4, 2], [2, 0, 6, 2], [0, 0, 4, 4]])
-    # shifted by 2: overlap 4 of 12; centres 2 apart in a hull of 6 x 2. Twice as high: overlap 8 of 16; centres 1
-    # apart in a hull of 4 x 4; the angles are atan(2) and atan(1).
+    # shifted by 2: overlap 4 of 12; centres 2 apart in a hull of 6 x 2. Twice as high: overlap 8 of 16;
+    # centres 1 apart in a hull of 4 x 4; the angles are atan(2) and atan(1).
     aspect = 4 / np.pi**2 * (np.arctan(2) - np.arctan(1)) ** 2
     expected = [1, 1 / 3 - 4 / 40, 1 / 2 - 1 / 32 - aspect * aspect / (0.5 + aspect)]
     np.testing.assert_allclose(complete_iou(truth, found), expected, atol=1e-5)
@@ -103,7 +103,7 @@ def test_distribution_focal_is_least_at_the_true_share_of_the_two_bins():
 
 
 def test_an_object_gets_the_anchors_inside_it_and_the_best_one_its_iou():
-    # An 8 x 16 box around anchors 9 (12, 12) and 17 (12, 20) of stride 8; widened to 16 x 16 when points are sought.
+    # An 8 x 16 box around anchors 9 (12, 12) and 17 (12, 20) of stride 8; widened to 16 x 16 for that.
     targets = np.full((1, 3, 5), -1, np.float32)
     targets[0, 1] = [8, 8, 16, 24, 1]
     corners = np.zeros((1, len(POINTS), 4), np.float32)
@@ -416,7 +416,9 @@ def test_four_levels_and_larger_sizes_build_and_survive_saving(tmp_path):
 def test_faults_are_explained():
     with pytest.raises(ConfigError, match=r"preprocess.size: .*multiples of 32.*got 48 x 64"):
         yolo((48, 64, 3), 1)
-    with pytest.raises(ConfigError, match="model.size: expected one of nano, small, medium, large, got tiny"):
+    with pytest.raises(
+        ConfigError, match=r"model\.size: expected one of nano, small, medium, large, got tiny"
+    ):
         yolo((64, 64, 3), 1, size="tiny")
     with pytest.raises(ConfigError, match="one size for all pictures"):
         Detection(task().config, task().plan.model_copy(update={"size": None}))

@@ -52,8 +52,8 @@ STRENGTHS = {
 
 
 def most_boxes(counts: Sequence[int], strength: Strength) -> int:
-    """Rows of a target: enough for the fullest case, and for a mosaic of average cases at a third of their area."""
-    mosaic = 3 * float(np.mean(counts)) * 1.5 if strength.mosaic else 0.0
+    """Rows of a target: enough for the fullest case, and for mosaics that show three average cases."""
+    mosaic = 3 * float(np.mean(counts)) if strength.mosaic else 0.0
     return max(8, math.ceil(max(max(counts), mosaic) / 8) * 8)
 
 
@@ -147,10 +147,8 @@ class DetectionSamples:
         if place:  # no empty margins within a mosaic
             zoom = tf.maximum(zoom, tf.reduce_max(tf.cast(size, tf.float32) / whole))
         window = tf.cast(size, tf.float32) / zoom
-        if self.strength.scale or place:  # else nothing is to be changed: keep it where it is
-            start = random[3:5] * (whole - window)
-        else:
-            start = (whole - window) / 2
+        shift = random[3:5] if self.strength.scale or place else 0.5
+        start = shift * (whole - window)
         image = resample(self.images.whole(case), start, zoom, size, up_down, left_right)
         boxes = move_boxes(tf.gather(self._labels, case), start, zoom, size, up_down, left_right)
         image = tf.cond(turn, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)

@@ -1,8 +1,8 @@
 """The detector's loss: which anchor answers for which object, and how far its answer is off.
 
-Assignment: Feng et al. 2021, "TOOD: Task-aligned One-stage Object Detection", section 3.2. Classes: binary cross-entropy
-against the alignment. Boxes: complete IoU (Zheng et al. 2020, "Distance-IoU Loss") and distribution focal loss
-(Li et al. 2020, "Generalized Focal Loss"). All shapes are fixed, so the whole loss compiles.
+Assignment: Feng et al. 2021, "TOOD: Task-aligned One-stage Object Detection", section 3.2. Classes: binary
+cross-entropy against the alignment. Boxes: complete IoU (Zheng et al. 2020, "Distance-IoU Loss") and
+distribution focal loss (Li et al. 2020, "Generalized Focal Loss"). All shapes are fixed, so that it compiles.
 """
 
 import math
@@ -69,9 +69,9 @@ def assign(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Give every object the `top` anchors inside it that answer best, by score**0.5 * IoU**6.
 
-    An anchor that several objects want goes to the one it overlaps most. The best anchor of an object gets its IoU as
-    target score, the others less in proportion to their alignment. A box narrower than two cells of the finest level
-    counts as that wide when points inside it are sought, so that no object is without an anchor.
+    An anchor that several objects want goes to the one it overlaps most. The best anchor of an object gets its
+    IoU as target score, the others less in proportion to their alignment. A box narrower than two cells of
+    the finest level counts as that wide when points inside it are sought: no object is without an anchor.
 
     Args:
         targets: (B, M, 5), padded with class -1.
@@ -79,31 +79,44 @@ def assign(
         scores: (B, A, classes) predicted scores.
 
     Returns:
-        (B, A, 4) corners to reach, in pixels (anything where the scores are zero), and (B, A, classes) target scores.
+        (B, A, 4) corners to reach in pixels, anything where the scores are zero; (B, A, classes) target scores.
     """
     boxes, classes = targets[..., :4], tf.cast(targets[..., 4], tf.int32)
-    num_classes, anchors = scores.shape[-1], scores.shape[1]
-    one_hot = tf.one_hot(classes, num_classes)  # zeros for padding
-    valid = tf.cast(classes >= 0, tf.float32)[..., None]
+    anchors, num_classes = scores.shape[1], scores.shape[2]
+    one_hot = tf.one_hot(classes, num_classes)  # (B, M, classes), zeros for padding: their alignment is zero
+    overlap = pairwise_iou(boxes, corners) * _near(boxes, points, float(np.min(strides)))  # (B, M, A)
+    root = tf.matmul(one_hot, tf.sqrt(scores), transpose_b=True)
+    alignment = root * tf.square(overlap * tf.square(overlap))  # products, since pow is slow
 
-    wanted = _near(boxes, points, float(np.min(strides))) * valid
-    overlap = pairwise_iou(boxes, corners) * wanted  # (B, M, A)
-    score = tf.matmul(one_hot, scores, transpose_b=True)
-    alignment = tf.sqrt(score) * tf.square(overlap * tf.square(overlap))  # powers by products: pow is slow
+    # From here on only the best `top` anchors of each object, (B, M, top)
+    alignment, anchor = tf.math.top_k(alignment, min(top, anchors), sorted=False)
+    overlap = tf.gather(overlap, anchor, batch_dims=2)
+    wanted = alignment > 0
 
-    least = tf.math.top_k(alignment, min(top, anchors), sorted=True).values[..., -1:]
-    chosen = tf.cast((alignment >= least) & (alignment > 0), tf.float32)
-    overlap = overlap * chosen
-    owner = tf.argmax(overlap, axis=1, output_type=tf.int32)  # (B, A)
-    chosen = chosen * tf.one_hot(owner, boxes.shape[1], axis=1)
+    # An anchor goes to the object with the largest overlap, of equal ones to the last
+    largest = _scatter_max(tf.where(wanted, overlap, 0.0), anchor, anchors)  # (B, A)
+    wanted &= overlap >= tf.gather(largest, anchor, batch_dims=1)
+    number = tf.broadcast_to(tf.range(boxes.shape[1])[:, None], tf.shape(anchor))
+    owner = _scatter_max(tf.where(wanted, number, -1), anchor, anchors)
+    wanted &= number == tf.gather(owner, anchor, batch_dims=1)
 
-    alignment, overlap = alignment * chosen, overlap * chosen
-    best = tf.reduce_max(overlap, axis=-1, keepdims=True) / (
-        tf.reduce_max(alignment, axis=-1, keepdims=True) + TINY**4
-    )
-    strength = tf.reduce_max(alignment * best, axis=1)  # (B, A)
+    alignment, overlap = tf.where(wanted, alignment, 0.0), tf.where(wanted, overlap, 0.0)
+    best_overlap = tf.reduce_max(overlap, axis=-1, keepdims=True)
+    best_alignment = tf.reduce_max(alignment, axis=-1, keepdims=True)
+    strength = tf.math.divide_no_nan(alignment * best_overlap, best_alignment)
+    strength = _scatter_max(strength, anchor, anchors)
+    owner = tf.maximum(owner, 0)
     true_scores = tf.gather(one_hot, owner, batch_dims=1) * strength[..., None]
     return tf.gather(boxes, owner, batch_dims=1), true_scores
+
+
+def _scatter_max(values: tf.Tensor, anchor: tf.Tensor, anchors: int) -> tf.Tensor:
+    """(B, A) the largest of the values (B, M, n) for each anchor (B, M, n) named; where none is: 0, integers -1."""
+    batch = tf.shape(values)[0]
+    place = anchor + anchors * tf.range(batch)[:, None, None]
+    start = tf.fill([batch * anchors], tf.constant(-1 if values.dtype.is_integer else 0, values.dtype))
+    values = tf.tensor_scatter_nd_max(start, tf.reshape(place, (-1, 1)), tf.reshape(values, (-1,)))
+    return tf.reshape(values, (-1, anchors))
 
 
 def _near(boxes: tf.Tensor, points: np.ndarray, least_half: float) -> tf.Tensor:

@@ -1,8 +1,8 @@
 """The grid on which the detector predicts, and what its raw output means.
 
-Every cell of every level is one anchor point. Its output is 4 x `REG_MAX` logits, the distributions of the distances from
-the point to the left, top, right and bottom edge in units of the level's stride, then one logit per class.
-Formula: Li et al. 2020, "Generalized Focal Loss", section 3.2 (a distance is the mean of a discrete distribution).
+Every cell of every level is one anchor point. Its output is 4 x `REG_MAX` logits, the distributions of the
+distances from the point to the left, top, right and bottom edge in units of the level's stride, then one logit
+per class. Formula: Li et al. 2020, "Generalized Focal Loss", section 3.2 (distance: mean of a distribution).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ REG_MAX = 16
 
 
 def anchor_points(size: Sequence[int], strides: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Points (A, 2) float32 as x, y in pixels, and the stride (A,) float32 of each; levels in the given order, row by row."""
+    """Points (A, 2) float32 as x, y in pixels and their strides (A,) float32; level by level, row by row."""
     points, steps = [], []
     for stride in strides:
         rows, columns = size[0] // stride, size[1] // stride
@@ -26,7 +26,7 @@ def anchor_points(size: Sequence[int], strides: Sequence[int]) -> tuple[np.ndarr
 
 
 def split_outputs(outputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Distances' logits (B, A, 4, REG_MAX) and class logits (B, A, classes) of raw outputs (B, A, 4 * REG_MAX + classes)."""
+    """Logits of the distances (B, A, 4, REG_MAX) and of the classes (B, A, classes) in raw outputs."""
     distances, classes = tf.split(outputs, [4 * REG_MAX, outputs.shape[-1] - 4 * REG_MAX], axis=-1)
     return tf.reshape(distances, (-1, outputs.shape[1], 4, REG_MAX)), classes
 

@@ -1,8 +1,8 @@
 """A one-stage, anchor-free detector: cross-stage backbone, two-way feature pyramid, decoupled heads.
 
-Written from the papers: Wang et al. 2020, "CSPNet" (cross-stage partial blocks); He et al. 2015, "Spatial Pyramid
-Pooling"; Liu et al. 2018, "Path Aggregation Network" (top-down, then bottom-up); Ge et al. 2021, "YOLOX" (decoupled,
-anchor-free heads); Li et al. 2020, "Generalized Focal Loss" (boxes as distributions).
+Written from the papers: Wang et al. 2020, "CSPNet" (cross-stage partial blocks); He et al. 2015, "Spatial
+Pyramid Pooling"; Liu et al. 2018, "Path Aggregation Network" (top-down, then bottom-up); Ge et al. 2021,
+"YOLOX" (decoupled, anchor-free heads); Li et al. 2020, "Generalized Focal Loss" (boxes as distributions).
 """
 
 import math
@@ -16,7 +16,7 @@ from medcli.models.anchors import REG_MAX
 from medcli.models.blocks import conv_block
 
 SIZES = {"nano": (16, 1), "small": (32, 1), "medium": (48, 2), "large": (64, 3)}
-"""Per size the filters of the stem and the number of bottlenecks in a block; stage k has `stem * 2**k` filters."""
+"""Per size the filters of the stem and the bottlenecks per block; stage k has `stem * 2**k` filters."""
 
 PRIOR = 0.01
 """Score that an untrained network gives to every class (Lin et al. 2017, "Focal Loss", section 4.1)."""
@@ -40,7 +40,7 @@ def yolo(
         activation: Of the hidden layers. relu costs a third of silu in bfloat16 on a CPU.
 
     Returns:
-        A model from images to float32 (batch, anchors, 4 * REG_MAX + classes) raw outputs; see `medcli.models.anchors`.
+        Images to float32 raw outputs (batch, anchors, 4 * REG_MAX + classes); see `medcli.models.anchors`.
 
     Raises:
         ConfigError: The size is unknown, or rows and columns do not fit the strides.
@@ -105,7 +105,7 @@ def neck(features: list, *, depth: int, activation: str) -> list:
 
 
 def head(x, num_classes: int, *, stride: int, image: Sequence[int], stem: int, activation: str, name: str):
-    """Raw outputs (batch, cells, 4 * REG_MAX + classes) float32 of one level: boxes and classes in branches of their own.
+    """Raw outputs (batch, cells, 4 * REG_MAX + classes) float32 of one level, by a branch each.
 
     The class bias starts so that every score is `PRIOR`; the box bias favours no distance.
     """
@@ -124,7 +124,7 @@ def head(x, num_classes: int, *, stride: int, image: Sequence[int], stem: int, a
 
 
 def cross_stage(x, filters: int, *, depth: int, shortcut: bool, activation: str, name: str):
-    """Half of the filters pass through `depth` bottlenecks, every stage of which is kept; then all are mixed."""
+    """Half of the filters pass through `depth` bottlenecks; the results of all are kept, then mixed."""
     x = conv_block(x, filters, kernel=1, activation=activation, name=f"{name}_enter")
     deep = keras.ops.split(x, 2, axis=-1)[1]
     parts = [x]
@@ -138,7 +138,7 @@ def cross_stage(x, filters: int, *, depth: int, shortcut: bool, activation: str,
 
 
 def pyramid_pooling(x, *, activation: str, name: str):
-    """Maxima over growing windows (5, 9, 13 cells, as three poolings of 5 in a row) beside the feature itself."""
+    """Maxima over windows of 5, 9 and 13 cells (three poolings of 5 in a row) beside the feature itself."""
     filters = x.shape[-1]
     x = conv_block(x, filters // 2, kernel=1, activation=activation, name=f"{name}_reduce")
     parts = [x]

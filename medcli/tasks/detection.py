@@ -27,7 +27,7 @@ VALIDATION_THRESHOLD = 0.001
 
 
 class Detection:
-    """Implements `medcli.tasks.base.Task`; targets are (max_boxes, 5) float32 x0, y0, x1, y1, class, padded with class -1.
+    """Implements `medcli.tasks.base.Task`; targets are (boxes, 5): x0, y0, x1, y1, class; class -1 pads.
 
     Raises ConfigError when the plan names no one size for all images.
     """
@@ -37,7 +37,7 @@ class Detection:
     def __init__(self, config: Config, plan: Plan):
         if not plan.size or plan.dimensions != 2:
             raise ConfigError(
-                "preprocess.size: the detector needs one size for all pictures (rows and columns), got native."
+                "preprocess.size: the detector needs one size for all pictures (rows, columns), got native."
             )
         self.config, self.plan = config, plan
         self.strides = tuple(2 ** (6 - level) for level in range(max(plan.stages, 3), 0, -1))[-4:]
@@ -74,14 +74,14 @@ class Detection:
         )
 
     def _flips(self) -> tuple[str, ...]:
-        """Colour pictures (microscopy, skin, endoscopy) have no upright; radiographs have, so only left and right swap."""
+        """Colour pictures (microscopy, skin, endoscopy) have no upright; radiographs may only swap sides."""
         return ("row", "column") if self.plan.color == "rgb" else ("column",)
 
     def loss(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         return detection_loss(targets, outputs, self.points, self.steps)
 
     def validate(self, model: keras.Model, prepared: Prepared, records: Sequence[Record]) -> dict[str, float]:
-        """`map50`: mean over the classes of the average precision at IoU 0.5; `loss`: mean over the images."""
+        """`map50`: mean over the classes of the average precision at IoU 0.5; `loss`: mean over images."""
         losses, predictions, truths = [], [], []
         most = max(max((record.objects for record in records), default=0), 1)
         size = self.config.predict.batch_size
@@ -119,7 +119,7 @@ class Detection:
         return results
 
     def _with_flips(self, decoder, batch, corners, scores):
-        """Averages per anchor over the image and its three mirror images; the grid of anchors mirrors onto itself."""
+        """Means per anchor over the image and its three mirror images; the grid mirrors onto itself."""
         rows, columns = self.plan.size
         corners, scores = [corners], [scores]
         for axes in ((1,), (2,), (1, 2)):
@@ -159,7 +159,7 @@ class Detection:
 
 
 def mirrored_order(size: Sequence[int], strides: Sequence[int], axes: Sequence[int]) -> np.ndarray:
-    """(A,) index of the anchor that lies where each anchor comes to lie when rows (1) and/or columns (2) are mirrored."""
+    """(A,) for each anchor the one that takes its place when rows (1) and/or columns (2) are mirrored."""
     order, first = [], 0
     for stride in strides:
         rows, columns = size[0] // stride, size[1] // stride

@@ -8,7 +8,7 @@ from medcli.metrics.nms import candidates, suppress
 
 
 def chain() -> Boxes:
-    """Three boxes of 10 x 4, each 4 further right: neighbours overlap by 6/14 = 0.43, the outer two by 2/18 = 0.11."""
+    """Three boxes of 10 x 4, each 4 further right: neighbours overlap by 6/14 = 0.43, the outer by 2/18."""
     corners = [[0, 0, 10, 4], [4, 0, 14, 4], [8, 0, 18, 4]]
     return Boxes.of(corners, [0, 0, 0], [0.9, 0.8, 0.7])
 
