@@ -29,9 +29,9 @@ def sliding_window(
     the result, and two batches.
 
     Args:
-        predict_batch: Takes (batch, *patch, channel) float32, returns (batch, *patch, num_outputs). All
-            batches of one image have the same size, at most `batch_size`; the array it is given is reused
-            for the next batch.
+        predict_batch: Takes (batch, *patch, channel) float32, returns (batch, *patch, num_outputs). The
+            batches of one image have one size, at most `batch_size`, but for a smaller last one; the array
+            it is given is reused for the next batch.
         image: Spatial shape + channel, any number of spatial axes; read window by window, so it may be
             memory-mapped.
         patch: Size per spatial axis.
@@ -126,7 +126,7 @@ def _batches(jobs: list, batch_size: int) -> Iterator[list]:
 
 
 def _accumulate(total, predict_batch, image, jobs, patch, batch_size) -> None:
-    """Add every window's weighted prediction to `total`; a short last batch keeps the size of the others."""
+    """Add every window's weighted prediction to `total`."""
     weights = _patch_weights(patch, total.shape[-1])
     weighted = np.empty_like(weights)
     batch = None
@@ -135,7 +135,7 @@ def _accumulate(total, predict_batch, image, jobs, patch, batch_size) -> None:
             batch = np.zeros((len(part), *patch, image.shape[-1]), np.float32)
         for row, (start, mirror) in zip(batch, part, strict=False):
             row[mirror] = image[_window(start, patch)]
-        predictions = np.asarray(predict_batch(batch))
+        predictions = np.asarray(predict_batch(batch[: len(part)]))
         for row, (start, mirror) in zip(predictions, part, strict=False):
             np.multiply(row[mirror], weights, out=weighted)
             total[_window(start, patch)] += weighted
