@@ -69,9 +69,9 @@ def assign(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Give every object the `top` anchors inside it that answer best, by score**0.5 * IoU**6.
 
-    An anchor that several objects want goes to the one it overlaps most. The best anchor of an object gets its
-    IoU as target score, the others less in proportion to their alignment. A box narrower than two cells of
-    the finest level counts as that wide when points inside it are sought: no object is without an anchor.
+    An anchor that several objects want goes to the one it overlaps most. The best anchor of an object gets
+    its IoU as target score, the others less in proportion to their alignment. A box narrower than two cells
+    of the finest level counts as that wide when points inside it are sought: no object is without an anchor.
 
     Args:
         targets: (B, M, 5), padded with class -1.
@@ -79,7 +79,7 @@ def assign(
         scores: (B, A, classes) predicted scores.
 
     Returns:
-        (B, A, 4) corners to reach in pixels, anything where the scores are zero; (B, A, classes) target scores.
+        (B, A, 4) corners to reach in pixels, any where the scores are zero; (B, A, classes) target scores.
     """
     boxes, classes = targets[..., :4], tf.cast(targets[..., 4], tf.int32)
     anchors, num_classes = scores.shape[1], scores.shape[2]
@@ -111,7 +111,7 @@ def assign(
 
 
 def _scatter_max(values: tf.Tensor, anchor: tf.Tensor, anchors: int) -> tf.Tensor:
-    """(B, A) the largest of the values (B, M, n) for each anchor (B, M, n) named; where none is: 0, integers -1."""
+    """(B, A) the largest of the values (B, M, n) for each anchor (B, M, n); elsewhere 0, integers -1."""
     batch = tf.shape(values)[0]
     place = anchor + anchors * tf.range(batch)[:, None, None]
     start = tf.fill([batch * anchors], tf.constant(-1 if values.dtype.is_integer else 0, values.dtype))

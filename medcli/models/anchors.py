@@ -1,8 +1,8 @@
 """The grid on which the detector predicts, and what its raw output means.
 
 Every cell of every level is one anchor point. Its output is 4 x `REG_MAX` logits, the distributions of the
-distances from the point to the left, top, right and bottom edge in units of the level's stride, then one logit
-per class. Formula: Li et al. 2020, "Generalized Focal Loss", section 3.2 (distance: mean of a distribution).
+distances from the point to the left, top, right and bottom edge in strides, then one logit per class.
+Formula: Li et al. 2020, "Generalized Focal Loss", section 3.2 (a distance is the mean of a distribution).
 """
 
 from collections.abc import Sequence
