@@ -142,7 +142,7 @@ def _draws(pool: Sequence[Member], strata: np.ndarray, share: float, seed: int) 
     nothing = np.zeros((len(pool), 1))
     take = min(count - 1, max(1, round(count * share)))
     smallest = int(np.bincount(strata).min())
-    if count == len(pool) and smallest >= 2 and min(take, count - take) > int(strata.max()):
+    if count == len(pool) and smallest * min(share, 1 - share) >= 1:  # every patient is one case
         splitter = StratifiedShuffleSplit(1, test_size=take, random_state=seed)
         yield next(splitter.split(nothing, strata))[1]
         return

@@ -45,7 +45,7 @@ def test_shares_strata_and_patients_are_kept(cases_each):
 
 
 def test_a_few_large_patients():
-    """66, 61 and 47 images of three patients beside 100 single ones: the share is met within a few per cent."""
+    """66, 61 and 47 images of three patients beside 100 single ones: the share is nearly met."""
     cohort = [
         Member(f"c{p}_{n}", f"p{p}", f"p{p}", "x")
         for p, count in enumerate((66, 61, 47))
