@@ -59,7 +59,7 @@ def planes(count: int, rows: int = 4, columns: int = 6) -> np.ndarray:
 def save_series(
     folder: Path, values: np.ndarray, depths, *, names=None, shear: float = 0.0, **elements
 ) -> Path:
-    """One file per plane at (10 , 20 + shear * depth, depth); `names` gives the order in which they lie in the folder."""
+    """One file per plane at (10, 20 + shear * depth, depth); `names` are those of the files."""
     for index, (plane, depth) in enumerate(zip(values, depths, strict=True)):
         dataset = slice_dataset(
             plane, (10.0, 20.0 + shear * depth, depth), InstanceNumber=index + 1, **elements

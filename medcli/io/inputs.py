@@ -22,10 +22,10 @@ def find_inputs(inputs: Sequence[str | Path], pattern: str | Mapping[str, str] |
     """Cases without labels, in natural order within a folder or glob and in the order of the rows of a table.
 
     Args:
-        inputs: Files, folders (searched to the bottom), globs, CSV or TSV files (a column image, file, path, ...;
-            optionally case), folders that hold DICOM series, `.npz` files.
-        pattern: How the training data named its images, such as `nifti/{case}/PET_image.nii.gz`, or a mapping from
-            channel to pattern. In a folder where it fits the ends of paths, only these are taken.
+        inputs: Files, folders (searched to the bottom), globs, CSV or TSV files (a column image, file, path,
+            ...; optionally case), folders that hold DICOM series, `.npz` files.
+        pattern: How the training data named its images, such as `nifti/{case}/PET_image.nii.gz`, or a mapping
+            from channel to pattern. In a folder where it fits the ends of paths, only these are taken.
 
     Raises:
         DataError: When an input does not exist, or nothing readable is found.
@@ -113,8 +113,8 @@ def _flush(loose: list[Path], patterns: Mapping[str, Pattern]) -> list[Case]:
         cases = _matching(paths, patterns)
         if not cases:
             raise DataError(
-                f"{paths[0]}: the model needs the channels {', '.join(patterns)} of every case; name the folder, or "
-                "files whose paths end as the patterns in data.images do."
+                f"{paths[0]}: the model needs the channels {', '.join(patterns)} of every case; name the "
+                "folder, or files whose paths end as the patterns in data.images do."
             )
         return cases
     only = next(iter(patterns.values()), None)
@@ -138,8 +138,8 @@ def _in_folder(folder: Path, patterns: Mapping[str, Pattern]) -> list[Case]:
     cases: list[Case] = []
     for parent in sorted(by_folder, key=natural):
         dicom = [path for path in by_folder[parent] if _may_be_dicom(path)]
-        others = [path for path in by_folder[parent] if path not in set(dicom)]
-        for path in others:
+        known = set(dicom)
+        for path in (path for path in by_folder[parent] if path not in known):
             if path.suffix.lower() == ".npz":
                 cases += _in_npz(path)
             elif path.name.lower().endswith(SUFFIXES):
@@ -154,7 +154,7 @@ def _hidden(path: Path, folder: Path) -> bool:
 
 
 def _may_be_dicom(path: Path) -> bool:
-    """By its suffix, or by its content when the name does not tell ("IM0001", "1.2.840.113619.2.5", "scan.gz")."""
+    """By its suffix, or by its content when the name does not tell ("IM0001", "1.2.840.113", "scan.gz")."""
     name = path.name.lower()
     if name.endswith(DICOM.suffixes):
         return True
@@ -181,17 +181,17 @@ def _in_dicom_folder(folder: Path, files: Sequence[Path]) -> list[Case]:
     from medcli.io.dicom.series import list_series
 
     series = list_series(files)
-    stacks = [found for found in series if len(found.files) > 1 and found.stackable]
-    if stacks:  # a file that cannot be read may belong to one: reading the folder says so
+    if any(found.is_stack for found in series):
+        # A file that cannot be read may belong to a stack: reading the folder says so.
         series = [found for found in series if found.readable]
     cases = []
-    for found in series:
-        if found not in stacks:
+    for number, found in enumerate(series, start=1):
+        if not found.is_stack:
             cases += [Case(name=safe_name(stem_of(path)), images=(Source(path),)) for path in found.files]
         elif len(series) == 1:
             cases.append(Case(name=safe_name(folder.resolve().name), images=(Source(folder),)))
         else:
-            name = f"{safe_name(folder.resolve().name)}_series{series.index(found) + 1}"
+            name = f"{safe_name(folder.resolve().name)}_series{number}"
             cases.append(Case(name=name, images=(Source(folder, found.uid),)))
     return cases
 
@@ -236,7 +236,7 @@ def _in_table(path: Path, channels: Sequence[str]) -> list[Case]:
 
 
 def _resolve(text: str, folder: Path) -> Path:
-    """A path in a table: relative to the table's folder, else to the working directory; a suffix may be missing."""
+    """A path in a table: from the table's folder, else the working directory; a suffix may be missing."""
     for base in (folder / text, Path(text)):
         if base.exists():
             return base

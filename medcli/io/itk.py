@@ -15,7 +15,7 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read_itk(source: Source) -> Image:
-    """A volume with float32 values, or a picture when the file has two dimensions; vector pixels become channels."""
+    """A float32 volume, or a picture when the file has two dimensions; vector pixels become channels."""
     array, spacing, affine = load_itk(source.path)
     array, notes = finite(array.astype(np.float32) if array.dtype.kind == "f" or array.ndim == 4 else array)
     return Image(np.ascontiguousarray(array), spacing, affine, sources=(source.path,), notes=notes)
@@ -64,6 +64,6 @@ def _check_data_file(path: Path) -> None:
         name = value.decode("utf-8", "replace")
         if Path(name).name != name or name.upper().startswith("LIST") or "%" in name:
             raise FormatError(
-                f"{path}: voxels in the file itself, or in one data file beside it, were expected; its header points "
-                "elsewhere, which is not followed."
+                f"{path}: voxels in the file itself, or in one data file beside it, were expected; its "
+                "header points elsewhere, which is not followed."
             )

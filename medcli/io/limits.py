@@ -3,17 +3,19 @@
 import math
 import zlib
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from medcli.errors import FormatError
 
-try:  # about twice as fast as the standard library's, and optional
-    from isal import isal_zlib as _zlib
-except ImportError:  # pragma: no cover - depends on the installation
-    _zlib = zlib  # type: ignore[assignment]
+_zlib: ModuleType = zlib
+if find_spec("isal"):  # about twice as fast, and optional
+    _zlib = import_module("isal.isal_zlib")
 
 MAX_BYTES = 4 * 2**30
 """No image may take more than this in memory."""
@@ -24,7 +26,7 @@ _STEP = 2**24
 
 
 def check_size(path: Path, shape: Sequence[int], item_bytes: int) -> int:
-    """Number of bytes of an array of this shape; FormatError when a dimension is below 1 or the limit is passed."""
+    """Bytes of an array of this shape; FormatError when a length is below 1 or the limit is passed."""
     if any(int(length) < 1 for length in shape):
         raise FormatError(
             f"{path}: a size of at least 1 was expected on every axis, {list(shape)} was found."
@@ -32,8 +34,9 @@ def check_size(path: Path, shape: Sequence[int], item_bytes: int) -> int:
     size = math.prod(int(length) for length in shape) * item_bytes
     if size > MAX_BYTES:
         raise FormatError(
-            f"{path}: its header asks for {size / 2**30:.1f} GiB ({' x '.join(map(str, shape))} values), more than "
-            f"the {MAX_BYTES / 2**30:.0f} GiB that one image may take; the file is damaged or must be split."
+            f"{path}: its header asks for {size / 2**30:.1f} GiB ({' x '.join(map(str, shape))} values), "
+            f"more than the {MAX_BYTES / 2**30:.0f} GiB that one image may take; the file is damaged or must "
+            "be split."
         )
     return size
 
@@ -42,8 +45,8 @@ def gunzip(path: Path, limit: int = MAX_BYTES) -> bytes:
     """The content of a gzip file, at most `limit` bytes of it.
 
     Raises:
-        FormatError: When the file is damaged, or when it looks like a decompression bomb: more than 1 GiB from less
-            than 1/250 of that.
+        FormatError: When the file is damaged, or when it looks like a decompression bomb: more than 1 GiB
+            from less than 1/250 of that.
     """
     data = path.read_bytes()
     most = limit
@@ -69,8 +72,8 @@ def inflate(path: Path, data: Any, limit: int) -> bytes:
     content, complete = _inflate(path, data, limit + 1, -zlib.MAX_WBITS)
     if len(content) > limit:
         raise FormatError(
-            f"{path}: {len(data)} packed bytes unpack to more than {limit / 2**20:.0f} MiB, which is refused as a "
-            "decompression bomb; unpack the file yourself if you trust it."
+            f"{path}: {len(data)} packed bytes unpack to more than {limit / 2**20:.0f} MiB, which is refused "
+            "as a decompression bomb; unpack the file yourself if you trust it."
         )
     if not complete:
         raise FormatError(f"{path}: the compressed data end early; copy the file again.")
@@ -78,7 +81,7 @@ def inflate(path: Path, data: Any, limit: int) -> bytes:
 
 
 def _inflate(path: Path, data: Any, limit: int, window_bits: int) -> tuple[bytes, bool]:
-    """Up to `limit` bytes, and whether the stream ended there; gzip members that follow one another are joined."""
+    """Up to `limit` bytes, and whether the stream ended there; consecutive gzip members are joined."""
     pieces: list[bytes] = []
     size = 0
     rest = data

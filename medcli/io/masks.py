@@ -8,14 +8,16 @@ import numpy as np
 from medcli.case import Source
 from medcli.errors import FormatError, MedcliError
 from medcli.image import Image
-from medcli.io.readers import check_same_grid, format_of
+from medcli.io.grid import on_grid
+from medcli.io.readers import format_of
 
 
 def read_mask(masks: Sequence[Source], like: Image) -> np.ndarray:
     """Label ids on the grid of `like`.
 
-    One mask gives the values in the file (for RTSTRUCT and SEG the number of the ROI or segment, counted from 1 in
-    the order of the file). Of several masks, mask i (from 0) gives i + 1 wherever it is above zero; later ones win.
+    One mask gives the values in the file (for RTSTRUCT and SEG the number of the ROI or segment, counted from
+    1 in the order of the file). Of several masks, mask i (from 0) gives i + 1 wherever it is above zero;
+    later ones win.
 
     Returns:
         int32 in the spatial shape of `like`; 0 is background. Values with a fraction are rounded.
@@ -32,7 +34,7 @@ def read_mask(masks: Sequence[Source], like: Image) -> np.ndarray:
 
 
 def mask_names(source: Source) -> dict[int, str]:
-    """Names of the ROIs of an RTSTRUCT or the segments of a SEG by their number in `read_mask`; else empty."""
+    """Names of an RTSTRUCT's ROIs or a SEG's segments by their number in `read_mask`; else empty."""
     if not _is_dicom(source.path):
         return {}
     from medcli.io.dicom.objects import object_names
@@ -63,11 +65,10 @@ def _read_one(source: Source, like: Image) -> np.ndarray:
         Exception
     ) as error:  # a library's fault on a damaged file; its text may quote the header, so it is not shown
         raise FormatError(f"{source.path}: cannot be read as a mask ({type(error).__name__}).") from error
-    labels = _to_ids(array[..., 0], source.path)
-    if labels.ndim == like.ndim + 1 and labels.shape[0] == 1:  # a NIfTI of one plane beside a picture
-        labels, affine = labels[0], None
-    check_same_grid(source.path, labels.shape, affine, like)
-    return labels
+    array = array[..., :1]
+    if array.ndim == like.ndim + 2 and array.shape[0] == 1:  # a NIfTI of one plane beside a picture
+        array, affine = array[0], None
+    return _to_ids(on_grid(source.path, array, affine, like)[..., 0], source.path)
 
 
 def _load(source: Source) -> tuple[np.ndarray, np.ndarray | None]:

@@ -1,4 +1,4 @@
-"""NIfTI-1 and NIfTI-2, single files, plain or gzipped: (x, y, z, t) on disk, (plane, row, column, channel) here."""
+"""NIfTI-1 and NIfTI-2 files, plain or gzipped: (x, y, z, t) on disk, (plane, row, column, channel) here."""
 
 import math
 from dataclasses import dataclass
@@ -20,7 +20,8 @@ class Nifti:
     """What a file holds, turned to medcli's axes.
 
     Attributes:
-        array: (plane, row, column, channel) in the file's own type, or float32 where the header scales the values.
+        array: (plane, row, column, channel) in the file's own type, or float32 where the header scales the
+            values.
         affine: (4, 4) float64 from (plane, row, column, 1) to RAS+ mm.
         spacing: (plane, row, column) in mm.
         header: As nibabel reads it, untouched.
@@ -44,7 +45,7 @@ def read_nifti(source: Source) -> Image:
 
 
 def load_nifti(path: Path) -> Nifti:
-    """Read a file as it is stored; FormatError when it is damaged, truncated or of a kind that has no voxel values."""
+    """Read a file as it is stored; FormatError when it is damaged, truncated or holds no plain numbers."""
     header = read_header(path)
     dtype = header.get_data_dtype()
     shape = _spatial_and_channels(path, header.get_data_shape())
@@ -82,8 +83,8 @@ def read_header(path: Path) -> nib.Nifti1Header:
                 ) from error
             if bytes(header["magic"].item())[:3] in (b"ni1", b"ni2"):
                 raise FormatError(
-                    f"{path}: a NIfTI in one file (.nii or .nii.gz) was expected, the header of a .hdr/.img pair was "
-                    "found; convert it to .nii.gz."
+                    f"{path}: a NIfTI in one file (.nii or .nii.gz) was expected, the header of a .hdr/.img "
+                    "pair was found; convert it to .nii.gz."
                 )
             return header
     raise FormatError(f"{path}: a NIfTI header was expected, something else or too little was found.")
@@ -122,8 +123,8 @@ def _read_values(path: Path, header: nib.Nifti1Header, size: int) -> np.ndarray:
         values = np.fromfile(path, np.uint8, size, offset=offset) if found >= size else np.zeros(0, np.uint8)
     if found < size:
         raise FormatError(
-            f"{path}: {size} bytes of voxels were expected, {max(found, 0)} were found; the file is truncated or its "
-            "header is wrong, copy it again."
+            f"{path}: {size} bytes of voxels were expected, {max(found, 0)} were found; the file is "
+            "truncated or its header is wrong, copy it again."
         )
     return values
 
@@ -135,8 +136,11 @@ def _scaled(values: np.ndarray, header: nib.Nifti1Header) -> np.ndarray:
         slope, intercept = None, None
     if slope is None or (slope == 1 and intercept in (0, None)) or values.dtype.names:
         return values
-    kind = np.float64 if values.dtype.itemsize > 2 and values.dtype.kind in "iu" else np.float32
-    return (values.astype(kind) * kind(slope) + kind(intercept or 0)).astype(np.float32)
+    exact = np.float64 if values.dtype.itemsize > 2 and values.dtype.kind in "iu" else np.float32
+    scaled: np.ndarray = values.astype(exact)
+    scaled *= slope
+    scaled += intercept or 0
+    return scaled.astype(np.float32, copy=False)
 
 
 def _geometry(header: nib.Nifti1Header) -> tuple[np.ndarray, tuple[float, float, float], tuple[str, ...]]:

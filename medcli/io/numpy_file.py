@@ -19,7 +19,8 @@ _PART = re.compile(r"(?P<name>[^\[\]]+)(\[(?P<index>\d+)\])?")
 def read_numpy(source: Source) -> Image:
     """The array that `source.part` names ("train_images[12]"), or the only one in the file.
 
-    (row, column) is grey; a last axis of 1, 3 or 4 is the channel; else (plane, row, column). Floats become float32.
+    (row, column) is grey; a last axis of 1, 3 or 4 is the channel; else (plane, row, column). Floats become
+    float32.
     """
     array = load_numpy(source)
     if array.dtype.kind not in "biuf":
@@ -100,7 +101,8 @@ def _read_npy(path: Path) -> np.ndarray:
         return np.array(mapped)
     except (ValueError, EOFError) as error:
         raise FormatError(
-            f"{path}: a NumPy array of numbers was expected; the file is damaged, truncated or holds Python objects."
+            f"{path}: a NumPy array of numbers was expected; the file is damaged, truncated or holds Python "
+            "objects."
         ) from error
 
 

@@ -11,8 +11,8 @@ Key = tuple[str, ...]
 class Pattern:
     """A pattern such as `nifti/{case}/PET_image.nii.gz`; `*` and `?` match within one folder or file name.
 
-    The pattern is tried whole first, then without its leading folders up to the one that holds `{case}`, so that data
-    stored elsewhere are still recognised.
+    The pattern is tried whole first, then without its leading folders up to the one that holds `{case}`, so
+    that data stored elsewhere are still recognised.
     """
 
     def __init__(self, text: str):

@@ -20,8 +20,8 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 def read_picture(source: Source) -> Image:
     """A picture of the integers stored: grey (1 channel) or RGB (3), turned as its EXIF orientation says.
 
-    Palettes become RGB. Transparency is dropped; a note says so where it varies within the picture. A TIFF of several
-    equal pages becomes a volume with voxels of unknown size.
+    Palettes become RGB. Transparency is dropped; a note says so where it varies within the picture. A TIFF of
+    several equal pages becomes a volume with voxels of unknown size.
     """
     array, notes = load_picture(source.path)
     affine = np.eye(4) if array.ndim == 4 else None
@@ -29,7 +29,7 @@ def read_picture(source: Source) -> Image:
 
 
 def load_picture(path: Path, *, indices: bool = False) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The array ((row, column, channel), or (plane, row, column, channel) for a TIFF of several pages) and notes.
+    """The array (row, column, channel), for a TIFF of several pages (plane, row, column, channel), and notes.
 
     Args:
         path: The file.
@@ -55,14 +55,14 @@ def _read_with_pillow(path: Path, indices: bool) -> tuple[np.ndarray, tuple[str,
         with warnings.catch_warnings():
             warnings.simplefilter("error", Pillow.DecompressionBombWarning)
             with Pillow.open(path) as picture:
-                if getattr(picture, "n_frames", 1) > 1:
-                    notes = (f"only the first of {picture.n_frames} frames is read",)
+                if (count := getattr(picture, "n_frames", 1)) > 1:
+                    notes = (f"only the first of {count} frames is read",)
                 turned = ImageOps.exif_transpose(picture)
                 return np.asarray(_plain_mode(turned, indices)), notes
     except (Pillow.DecompressionBombError, Pillow.DecompressionBombWarning) as error:
         raise FormatError(
-            f"{path}: at most {Pillow.MAX_IMAGE_PIXELS} pixels were expected, more were found (a decompression bomb, "
-            "or a whole slide); cut the picture into tiles."
+            f"{path}: at most {Pillow.MAX_IMAGE_PIXELS} pixels were expected, more were found (a "
+            "decompression bomb, or a whole slide); cut the picture into tiles."
         ) from error
     except UnidentifiedImageError as error:
         raise FormatError(
@@ -133,7 +133,7 @@ def _read_tiff(path: Path, indices: bool) -> tuple[np.ndarray, tuple[str, ...]]:
 
 
 def _tiff_axes(path: Path, array: np.ndarray, axes: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Order the axes as (plane,) row, column, channel. X and Y are pixels, S and C samples, anything else planes."""
+    """Axes as (plane,) row, column, channel: X and Y are pixels, S and C samples, anything else planes."""
     array = array.astype(np.uint8) if array.dtype == bool else array
     samples = [axis for axis, name in enumerate(axes) if name in "SC"]
     planes = [axis for axis, name in enumerate(axes) if name not in "SCXY" and array.shape[axis] > 1]

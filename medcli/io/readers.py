@@ -1,4 +1,4 @@
-"""The one way to read an image: an ordered table of formats, chosen by the file's name, else by its first bytes."""
+"""The one way to read an image: an ordered table of formats, told by the name, else by the first bytes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +9,10 @@ import numpy as np
 from medcli.case import Source
 from medcli.errors import FormatError, MedcliError
 from medcli.image import Image
+from medcli.io.grid import on_grid
 
-# The modules of the formats are imported when a file of that format is read, since their libraries load slowly.
+# The modules of the formats are imported when a file of that format is read, since their libraries load
+# slowly.
 
 
 def _nifti(source: Source) -> Image:
@@ -106,7 +108,8 @@ def read_image(source: Source | Path | str) -> Image:
     """
     source = source if isinstance(source, Source) else Source(Path(source))
     try:
-        return format_of(source.path).read(source)
+        image = format_of(source.path).read(source)
+        return image if image.array.flags.writeable else image.with_array(image.array.copy())
     except MedcliError:
         raise
     except MemoryError as error:
@@ -119,13 +122,13 @@ def read_image(source: Source | Path | str) -> Image:
         Exception
     ) as error:  # a library's fault on a damaged file; its text may quote the header, so it is not shown
         raise FormatError(
-            f"{source.path}: cannot be read ({type(error).__name__} while decoding); it is damaged or of a kind that "
-            "is not supported, export it again."
+            f"{source.path}: cannot be read ({type(error).__name__} while decoding); it is damaged or of a "
+            "kind that is not supported, export it again."
         ) from error
 
 
 def format_of(path: Path) -> Format:
-    """The row of the table for this file; FormatError when there is none, or when name and content disagree."""
+    """The row of the table for this file; FormatError without one, or when name and content disagree."""
     if path.is_dir():
         return DICOM
     if not path.exists():
@@ -135,8 +138,8 @@ def format_of(path: Path) -> Format:
     by_name = next((row for row in FORMATS if path.name.lower().endswith(row.suffixes)), None)
     if by_name and by_content and not by_name.looks_so(head):
         raise FormatError(
-            f"{path}: a {by_name.name} file was expected by its name, its content looks like {by_content.name}; "
-            "give the file its right suffix."
+            f"{path}: a {by_name.name} file was expected by its name, its content looks like "
+            f"{by_content.name}; give the file its right suffix."
         )
     found = by_name or by_content
     if found is None:
@@ -181,28 +184,8 @@ def read_channels(sources: Sequence[Source]) -> Image:
     first = images[0]
     if len(images) == 1:
         return first
-    for source, image in zip(sources[1:], images[1:], strict=True):
-        check_same_grid(source.path, image.shape, image.affine, first)
-    array = np.concatenate([image.array for image in images], axis=-1)
+    arrays = [on_grid(image.sources[0], image.array, image.affine, first) for image in images]
+    array = np.concatenate(arrays, axis=-1)
     notes = tuple(note for image in images for note in image.notes)
     paths = tuple(path for image in images for path in image.sources)
     return replace(first, array=array, sources=paths, notes=notes)
-
-
-def check_same_grid(path: Path, shape: tuple[int, ...], affine: np.ndarray | None, like: Image) -> None:
-    """FormatError unless shape and affine are those of `like`, to a hundredth of a voxel or of a mm."""
-    other = like.sources[0] if like.sources else "the image"
-    if tuple(shape) != like.shape:
-        raise FormatError(
-            f"{path}: the shape {like.shape} of {other} was expected, {tuple(shape)} was found."
-        )
-    if affine is None or like.affine is None:
-        return
-    corners = np.array(np.meshgrid(*((0, length - 1) for length in shape), [1])).reshape(len(shape) + 1, -1)
-    apart = float(np.abs((affine - like.affine) @ corners).max())
-    tolerance = 1e-2 * max(1.0, min(like.spacing or (1.0,)))
-    if apart > tolerance:
-        raise FormatError(
-            f"{path}: the place in space of {other} was expected, the corners lie up to {apart:.3g} mm apart; "
-            "resample it onto that image's grid."
-        )

@@ -17,7 +17,8 @@ def write_labels(path_without_suffix: Path, labels: np.ndarray, like: Image) -> 
     Args:
         path_without_suffix: Where to; the suffix is added (to the name as it is, dots and all).
         labels: Integers from 0 in the spatial shape of `like`.
-        like: The image as it was read. When it came from a NIfTI, that file's header gives the geometry to the bit.
+        like: The image as it was read. When it came from a NIfTI, that file's header gives the geometry to
+            the bit.
 
     Returns:
         The file written.
@@ -29,7 +30,7 @@ def write_labels(path_without_suffix: Path, labels: np.ndarray, like: Image) -> 
 
 
 def write_probabilities(path_without_suffix: Path, probabilities: np.ndarray, like: Image) -> Path:
-    """Write probabilities (spatial shape + class) as float32, the class last: `<stem>_prob.nii.gz`, or `.npy`."""
+    """Write float32 probabilities, spatial shape + class: `<stem>_prob.nii.gz`, for pictures `.npy`."""
     probabilities = np.asarray(probabilities, np.float32)
     path = path_without_suffix.with_name(path_without_suffix.name + "_prob")
     if probabilities.ndim == 3:
@@ -40,7 +41,7 @@ def write_probabilities(path_without_suffix: Path, probabilities: np.ndarray, li
 
 
 def write_picture(path: Path, array: np.ndarray) -> Path:
-    """Write (row, column) uint8 or uint16, or (row, column, RGB) uint8, as PNG; `.png` is added where it is missing."""
+    """Write (row, column) uint8 or uint16, or (row, column, RGB) uint8, as PNG; `.png` is added."""
     from PIL import Image as Pillow
 
     target = path if path.suffix.lower() == ".png" else path.with_name(path.name + ".png")

@@ -17,7 +17,7 @@ from medcli.io.readers import read_image
 
 
 def on_grid_of(image: Image, reference: Path) -> np.ndarray:
-    """The reference's values at the voxels of the image; asserts that every voxel centre meets one within 1e-4 voxels."""
+    """The reference's values at the voxels of the image; asserts that every centre meets one."""
     nifti = nib.load(reference)
     data = np.asanyarray(nifti.dataobj)
     if data.dtype.names:

@@ -207,7 +207,8 @@ def test_header_that_points_to_another_folder_is_not_followed(tmp_path):
     (tmp_path / "secret.raw").write_bytes(bytes(24))
     (tmp_path / "x").mkdir()
     (tmp_path / "x/a.mhd").write_text(
-        "ObjectType = Image\nNDims = 3\nDimSize = 2 3 4\nElementType = MET_UCHAR\nElementDataFile = ../secret.raw\n"
+        "ObjectType = Image\nNDims = 3\nDimSize = 2 3 4\nElementType = MET_UCHAR\nElementDataFile = "
+        "../secret.raw\n"
     )
     refused(tmp_path / "x/a.mhd", "points elsewhere, which is not followed")
     (tmp_path / "x/b.mhd").write_text(

@@ -1,4 +1,4 @@
-"""What is named on the command line becomes cases, in order, with names that are unique and tell no patient."""
+"""What is named on the command line becomes cases, in order, with unique names that tell no patient."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def test_names_are_made_unique_by_their_folders(tmp_path):
 
 def test_what_is_missing_is_an_error(tmp_path):
     for item in (tmp_path / "none", tmp_path / "*.png"):
-        with pytest.raises(DataError, match="there is no such file or folder|no file matches"):
+        with pytest.raises(DataError, match=r"there is no such file or folder|no file matches"):
             find_inputs([item])
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="No images were found in"):
@@ -89,7 +89,7 @@ def test_tables_keep_their_order(tmp_path):
     (tmp_path / "ids.tsv").write_text("image_id\timage_note\nimages/a\tx\n")
     assert find_inputs([tmp_path / "ids.tsv"])[0].images[0].path == tmp_path / "images/a.png"
     (tmp_path / "bad.csv").write_text("x,y\n1,2\n")
-    with pytest.raises(DataError, match="a column image, file, .* was expected, x, y were found"):
+    with pytest.raises(DataError, match=r"a column image, file, .* was expected, x, y were found"):
         find_inputs([tmp_path / "bad.csv"])
 
 

@@ -7,7 +7,7 @@ import pydicom
 import pytest
 import skimage.draw
 from dicom_files import FRAME, save, save_series, slice_dataset
-from highdicom.seg import SegmentDescription, Segmentation
+from highdicom.seg import Segmentation, SegmentDescription
 from PIL import Image as Pillow
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
@@ -56,6 +56,17 @@ def test_shape_and_place_must_be_those_of_the_image(tmp_path):
     moved = AFFINE + 1e-4
     moved[3] = [0, 0, 0, 1]
     read_mask([nifti(tmp_path / "d.nii.gz", np.zeros((2, 3, 4), np.uint8), moved)], image)
+
+
+def test_a_mask_of_the_same_grid_with_axes_turned_is_put_in_order(tmp_path):
+    image = read_image(nifti(tmp_path / "a.nii.gz", np.zeros((2, 3, 4), np.int16)))
+    ids = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    for axes in ("RAS", "LPI", "SLA", "PIR"):
+        turned = nib.Nifti1Image(ids, AFFINE)
+        turned = turned.as_reoriented(nib.io_orientation(turned.affine))  # to RAS
+        turned = turned.as_reoriented(nib.orientations.axcodes2ornt(tuple(axes)))
+        nib.save(turned, tmp_path / "m.nii.gz")
+        np.testing.assert_array_equal(read_mask([Source(tmp_path / "m.nii.gz")], image), ids.T, err_msg=axes)
 
 
 def test_pictures_of_one_bit_palette_16_bit_and_colour(tmp_path):

@@ -67,7 +67,8 @@ def test_gantry_tilt_is_undone(tmp_path):
     assert image.shape == (3, 8, 6)  # 2 planes x 2 rows of shift are added
     for plane in range(3):
         assert np.argwhere(image.array[plane, ..., 0] == 100).tolist() == [[1 + 2 * plane, 2]]
-        # the bright voxel lies where the slice's own header puts it: y = 20 + depth / 2 + row * 0.5, negated in RAS
+        # the bright voxel lies where the slice's own header puts it: y = 20 + depth / 2 + row * 0.5, negated
+        # in RAS
         place = image.affine @ [plane, 1 + 2 * plane, 2, 1]
         np.testing.assert_allclose(place[:3], [-(10 + 2 * 0.75), -(20 + plane + 0.5), 2 * plane])
     assert image.notes == ("a gantry tilt of 26.6 degrees was undone by shifting the slices",)
@@ -85,6 +86,29 @@ def test_copies_are_dropped_and_contradictions_refused(tmp_path):
 
     save(slice_dataset(values[1] + 1, (10, 20, 2.5)), tmp_path / "other.dcm")
     with pytest.raises(FormatError, match="different ones were found at 1 of 3 places"):
+        read_image(tmp_path)
+
+
+def test_equal_slices_under_another_uid_are_copies_too(tmp_path):
+    values = planes(3)
+    save_series(tmp_path, values, [0.0, 2.5, 5.0])
+    copy = slice_dataset(values[2], (10, 20, 5.0), InstanceNumber=9, ContentTime="101010")
+    save(copy, tmp_path / "z.dcm")
+    assert read_image(tmp_path).notes == ("1 duplicate slices were left out",)
+
+
+def test_a_slice_far_away_is_refused(tmp_path):
+    save_series(tmp_path, planes(4), [0.0, 1.0, 2.0, 900.0])
+    with pytest.raises(
+        FormatError, match=r"about 1\.00 mm apart were expected, a gap of 898\.00 mm was found"
+    ):
+        read_image(tmp_path)
+
+
+def test_slices_beside_one_another_are_refused(tmp_path):
+    for index, place in enumerate([(0, 0, 0), (0, 0, 1), (40, 0, 2), (0, 0, 3)]):
+        save(slice_dataset(planes(1)[0], place), tmp_path / f"{index}.dcm")
+    with pytest.raises(FormatError, match="stacked along one line were expected"):
         read_image(tmp_path)
 
 

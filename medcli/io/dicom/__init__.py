@@ -18,18 +18,18 @@ from medcli.io.dicom.volume import build_volume
 def read_dicom(source: Source) -> Image:
     """Read a file or a folder with one series.
 
-    A file with one frame is a picture: integers as stored, float32 where slope and intercept change them. A file with
-    several frames and a folder are volumes: float32 after slope and intercept, planes sorted along their normal,
-    copies dropped, gaps and gantry tilt resampled to an even, upright grid (every repair is noted). Images that share
-    places in an orderly way (time points, diffusion) become channels.
+    A file with one frame is a picture: integers as stored, float32 where slope and intercept change them. A
+    file with several frames and a folder are volumes: float32 after slope and intercept, planes sorted along
+    their normal, copies dropped, gaps and gantry tilt resampled to an even, upright grid (every repair is
+    noted). Images that share places in an orderly way (time points, diffusion) become channels.
 
     Args:
-        source: `part` names one of several series by its SeriesInstanceUID, one of several stacks by its number, or
-            both as "UID#2".
+        source: `part` names one of several series by its SeriesInstanceUID, one of several stacks by its
+            number, or both as "UID#2".
 
     Raises:
-        FormatError: See `build_volume` and `stored_values`; and when a folder holds several series and `part` names
-            none: the message lists them.
+        FormatError: See `build_volume` and `stored_values`; and when a folder holds several series and `part`
+            names none: the message lists them.
     """
     uid, stack = _split_part(source)
     if source.path.is_dir():
@@ -88,7 +88,7 @@ def _read_folder(folder: Path, uid: str, stack: str) -> Image:
 
 
 def _open_wanted(path: Path, uid: str) -> Dataset | None:
-    """The dataset, parsed once; with a series asked for, the pixels of others stay on disk. None: no DICOM image."""
+    """The dataset, None for what is no image; pixels of series that are not asked for stay on disk."""
     from medcli.io.readers import DICOM, format_by_content
 
     if path.suffix.lower() not in DICOM.suffixes and format_by_content(path) is not DICOM:
@@ -106,7 +106,7 @@ def _picture(frame: Frame) -> Image:
     if frame.scaled or array.dtype.kind == "f":
         array = (array * np.float64(frame.slope) + frame.intercept).astype(np.float32)
     return Image(
-        np.ascontiguousarray(array),
+        np.array(array),  # a copy, since the frame is a view of the file's bytes
         frame.spacing,
         modality=frame.modality,
         sources=(frame.path,),

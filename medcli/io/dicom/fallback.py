@@ -1,4 +1,4 @@
-"""JPEG Lossless and 12-bit JPEG, which no freely licensed decoder of pydicom reads, through the GDCM that SimpleITK carries."""
+"""JPEG Lossless and 12-bit JPEG, which pydicom has no free decoder for: through the GDCM in SimpleITK."""
 
 import tempfile
 from pathlib import Path
@@ -28,8 +28,8 @@ _PIXEL_KEYWORDS = (
 def decode_with_itk(dataset: Dataset, path: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
     """(frame, row, column, sample) as stored.
 
-    GDCM sees a new file with nothing but the checked pixel description and the pixels, so that neither a hostile
-    header nor its own rescaling comes into play.
+    GDCM sees a new file with nothing but the checked pixel description and the pixels, so that neither a
+    hostile header nor its own rescaling comes into play.
     """
     import SimpleITK
 
@@ -50,8 +50,9 @@ def decode_with_itk(dataset: Dataset, path: Path, shape: tuple[int, int, int, in
             values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(file), imageIO="GDCMImageIO"))
         except RuntimeError as error:
             raise FormatError(
-                f"{path}: the {dataset.file_meta.TransferSyntaxUID.name} pixel data cannot be decoded; install "
-                "python-gdcm, or pylibjpeg-libjpeg if its GPL licence suits you, or export the file uncompressed."
+                f"{path}: the {dataset.file_meta.TransferSyntaxUID.name} pixel data cannot be decoded; "
+                "install python-gdcm, or pylibjpeg-libjpeg if its GPL licence suits you, or export the file "
+                "uncompressed."
             ) from error
     if values.size != np.prod(shape):
         raise FormatError(f"{path}: {shape} pixels were expected by the header, {values.shape} were decoded.")

@@ -101,7 +101,7 @@ def has_image(dataset: Dataset) -> bool:
 
 
 def texts(dataset: Dataset, keyword: str) -> list[str]:
-    """The values of a text element (CS, DS, IS, DA, TM, DT, UI) without pydicom's slow conversion; [] when absent."""
+    """The values of a text element (CS, DS, IS, DA, TM, DT, UI), [] when absent; pydicom converts slowly."""
     tag = _tag(keyword)
     if tag not in dataset:
         return []

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
+from medcli.errors import FormatError
 from medcli.io.dicom.files import binary_number, integer, number, text, texts
 from medcli.io.dicom.mosaic import is_mosaic, split_mosaic
 from medcli.io.dicom.pixels import stored_values
@@ -23,12 +24,14 @@ class Frame:
         values: (row, column, sample) integers as stored; MONOCHROME1 already inverted.
         slope, intercept: What makes them the modality's values.
         position: (3,) centre of the first pixel in LPS mm, or None when the file does not say.
-        axes: (2, 3) unit vectors in LPS: along a row (column index grows), along a column (row index grows); or None.
+        axes: (2, 3) unit vectors in LPS: along a row (column index grows), along a column (row index grows);
+            or None.
         spacing: mm between rows, between columns; or None.
         thickness: mm between planes as the header has it; used only where positions cannot tell. Or None.
         stack: What tells stacks of one series apart, though their geometry is alike.
         kind: What tells images of another meaning at one place apart (magnitude and phase, echoes).
-        phase: Order among frames at one place (time, diffusion); equal for frames that should not share a place.
+        phase: Order among frames at one place (time, diffusion); equal for frames that should not share a
+            place.
         instance: Number in the series, the last resort for order.
         identity: The object's UID and frame number: equal for copies.
         modality, path: See `Image`.
@@ -73,7 +76,8 @@ def _shown_upright(values: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, tu
         return values, ()
     if text(dataset, "Modality") in VALUES_WITH_UNIT:
         return values, ("MONOCHROME1 is not inverted, since the values have a unit",)
-    # (low + high) - value is the complement of the stored bits: -1 - value when signed, 2^bits - 1 - value when not.
+    # (low + high) - value is the complement of the stored bits: -1 - value when signed, 2^bits - 1 - value
+    # when not.
     stored = integer(dataset, "BitsStored", dataset.BitsAllocated)
     inverted = ~values if values.dtype.kind == "i" else values.dtype.type(2**stored - 1) - values
     return inverted, ("MONOCHROME1 was inverted: larger is brighter",)
@@ -123,9 +127,9 @@ def _classic_kind(dataset: Dataset) -> str:
 
 def _cine(frame: Frame, values: np.ndarray) -> list[Frame]:
     """Frames of an old multi-frame object: no place of their own, in the order of the file."""
-    place = {"position": None, "axes": None} if len(values) > 1 else {}
+    frame = replace(frame, position=None, axes=None)
     return [
-        replace(frame, values=plane, instance=index, identity=(frame.identity[0], index), **place)
+        replace(frame, values=plane, instance=index, identity=(frame.identity[0], index))
         for index, plane in enumerate(values)
     ]
 
@@ -133,8 +137,12 @@ def _cine(frame: Frame, values: np.ndarray) -> list[Frame]:
 def _enhanced(dataset: Dataset, path: Path, values: np.ndarray, notes: tuple[str, ...]) -> list[Frame]:
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     per_frame = dataset.PerFrameFunctionalGroupsSequence
+    if len(per_frame) != len(values):
+        raise FormatError(
+            f"{path}: functional groups of {len(values)} frames were expected, {len(per_frame)} were found."
+        )
     frames = []
-    for index, (plane, groups) in enumerate(zip(values, per_frame, strict=False)):
+    for index, (plane, groups) in enumerate(zip(values, per_frame, strict=True)):
 
         def group(keyword: str, groups: Dataset = groups) -> Dataset:
             for holder in (groups, shared):
@@ -185,7 +193,7 @@ def _enhanced_kind(group) -> str:
 
 
 def _sortable(value: str) -> str:
-    """Numbers, dates and times in a fixed width, so that they sort as text; they order frames and are never shown."""
+    """Numbers, dates and times in fixed width, so that they sort as text; they order frames, nothing else."""
     try:
         return f"{float(value):020.6f}"
     except ValueError:

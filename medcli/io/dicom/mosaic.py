@@ -1,4 +1,4 @@
-"""Siemens mosaics: a whole volume tiled in one slice, whose header gives the place of the tiling, not of a tile."""
+"""Siemens mosaics: a whole volume tiled in one slice, whose header gives the place of the tiling."""
 
 import warnings
 from dataclasses import replace
@@ -21,8 +21,8 @@ def is_mosaic(dataset: Dataset) -> bool:
 def split_mosaic(dataset: Dataset, frame: "Frame") -> list["Frame"]:
     """One frame per tile, each in its place.
 
-    Number of tiles and direction of the planes are in Siemens' CSA header; tiles fill a square, row by row. The
-    position belongs to the corner of a plane as large as the whole tiling around the same centre
+    Number of tiles and direction of the planes are in Siemens' CSA header; tiles fill a square, row by row.
+    The position belongs to the corner of a plane as large as the whole tiling around the same centre
     (nibabel.nicom.dicomwrappers.MosaicWrapper).
     """
     count, normal = _csa(dataset, frame)
@@ -71,8 +71,8 @@ def _csa(dataset: Dataset, frame: "Frame") -> tuple[int, np.ndarray]:
         ) from error
     if not count or normal is None or frame.axes is None:
         raise FormatError(
-            f"{frame.path}: a mosaic was expected to say how many planes it holds (Siemens CSA header), but does not; "
-            "convert it to NIfTI with a tool of the vendor."
+            f"{frame.path}: a mosaic was expected to say how many planes it holds (Siemens CSA header), but "
+            "does not; convert it to NIfTI with a tool of the vendor."
         )
     across = np.cross(*frame.axes)  # exact to the orientation; the CSA header decides only the sign
     return int(count), across * (1.0 if float(np.asarray(normal, float) @ across) >= 0 else -1.0)

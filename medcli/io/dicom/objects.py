@@ -12,12 +12,13 @@ from medcli.io.dicom.files import open_dicom, text
 from medcli.io.dicom.rtstruct import read_structures, structure_names
 from medcli.io.dicom.segmentation import read_segments, segment_names
 from medcli.io.dicom.series import files_in
+from medcli.io.grid import on_grid
 
 
 def object_names(source: Source) -> dict[int, str]:
-    """ROI or segment names by their number in the mask, counted from 1 in the order of the file; {} for images."""
+    """ROI or segment names by their number in the mask, from 1 in the order of the file; {} for images."""
     _, dataset = _open_object(source.path)
-    match text(dataset, "Modality") if dataset is not None else "":
+    match text(dataset, "Modality"):
         case "RTSTRUCT":
             return structure_names(dataset)
         case "SEG":
@@ -27,43 +28,44 @@ def object_names(source: Source) -> dict[int, str]:
 
 
 def read_object(source: Source, like: Image) -> np.ndarray:
-    """int32 labels in the spatial shape of `like`; RTSTRUCT and SEG are placed on its grid by their positions.
+    """int32 labels in the spatial shape of `like`; RTSTRUCT and SEG are placed on it by their positions.
 
     A DICOM image used as a mask must have the grid of `like`. Raises FormatError.
     """
     path, dataset = _open_object(source.path)
-    kind = text(dataset, "Modality") if dataset is not None else ""
-    if kind not in ("RTSTRUCT", "SEG"):
-        return _read_image_as_mask(source, like)
+    match text(dataset, "Modality"):
+        case "RTSTRUCT":
+            read = read_structures
+        case "SEG":
+            read = read_segments
+        case _:
+            return _read_image_as_mask(source, like)
     affine, shape = _grid(like, path)
-    labels = (read_structures if kind == "RTSTRUCT" else read_segments)(dataset, path, affine, shape)
-    return labels.reshape(like.shape)
+    return read(dataset, path, affine, shape).reshape(like.shape)
 
 
-def _open_object(path: Path) -> tuple[Path, Dataset | None]:
-    """The file of an RTSTRUCT or SEG, alone in a folder or named itself; None for images."""
+def _open_object(path: Path) -> tuple[Path, Dataset]:
+    """The file of an RTSTRUCT or SEG, also when alone in a folder; for a series an empty dataset."""
     if path.is_dir():
         from medcli.io.readers import DICOM, format_by_content
 
         candidates = [file for file in files_in(path) if format_by_content(file) is DICOM]
         if len(candidates) != 1:
-            return path, None
+            return path, Dataset()
         path = candidates[0]
-    dataset = open_dicom(path)
-    return path, dataset
+    return path, open_dicom(path)
 
 
 def _read_image_as_mask(source: Source, like: Image) -> np.ndarray:
     from medcli.io.dicom import read_dicom
-    from medcli.io.readers import check_same_grid
 
     image = read_dicom(source)
-    check_same_grid(source.path, image.shape, image.affine, like)
-    return np.rint(image.array[..., 0]).astype(np.int32)
+    array = on_grid(source.path, image.array[..., :1], image.affine, like)
+    return np.rint(array[..., 0]).astype(np.int32)
 
 
 def _grid(like: Image, path: Path) -> tuple[np.ndarray | None, tuple[int, int, int]]:
-    """Affine and shape (plane, row, column) of `like`; a DICOM picture with a place becomes a volume of one plane.
+    """Affine and shape (plane, row, column) of `like`; a DICOM picture becomes a volume of one plane.
 
     The affine is None for a picture that has no place.
     """

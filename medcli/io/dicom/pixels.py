@@ -31,7 +31,7 @@ _JPEG_LOSSLESS = (JPEGLossless, JPEGLosslessSV1)
 
 
 def stored_values(dataset: Dataset, path: Path, *, indices: bool = False) -> np.ndarray:
-    """(frame, row, column, sample): integers as stored with their sign, unused high bits cleared; colour as RGB.
+    """(frame, row, column, sample): integers as stored with their sign, unused bits cleared; colour as RGB.
 
     `indices` keeps palette indices, as label maps need them.
 
@@ -119,8 +119,8 @@ def _decoded(
     except (RuntimeError, NotImplementedError) as error:
         if ("plugin" in str(error) and "missing" in str(error)) or isinstance(error, NotImplementedError):
             raise FormatError(
-                f"{path}: no decoder is installed for {syntax_name(syntax)}; install python-gdcm, or pylibjpeg-libjpeg "
-                "if its GPL licence suits you."
+                f"{path}: no decoder is installed for {syntax_name(syntax)}; install python-gdcm, or "
+                "pylibjpeg-libjpeg if its GPL licence suits you."
             ) from error
         raise FormatError(
             f"{path}: the {syntax_name(syntax)} pixel data are damaged or truncated."
@@ -145,8 +145,8 @@ def _has(module: str) -> bool:
 def _check_length(path: Path, found: int, expected: int) -> None:
     if found < expected:
         raise FormatError(
-            f"{path}: {expected} bytes of pixel data were expected by the header, {found} were found; the file is "
-            "truncated or damaged, copy it again."
+            f"{path}: {expected} bytes of pixel data were expected by the header, {found} were found; the "
+            "file is truncated or damaged, copy it again."
         )
 
 

@@ -15,7 +15,7 @@ def position(dataset: Dataset) -> np.ndarray | None:
 
 
 def directions(dataset: Dataset) -> np.ndarray | None:
-    """(2, 3) unit vectors in LPS along a row and along a column, or None when the header has none that can be used."""
+    """(2, 3) unit vectors in LPS along a row and along a column; None without any that can be used."""
     found = numbers(dataset, "ImageOrientationPatient", 6)
     if found is None:
         return None
@@ -41,7 +41,7 @@ def plane_step(dataset: Dataset) -> float | None:
 
 
 def affine_of(origin: np.ndarray, axes: np.ndarray, spacing: tuple[float, float], step: float) -> np.ndarray:
-    """(4, 4) from (plane, row, column, 1) to RAS+ mm; planes follow one another along row direction x column direction.
+    """(4, 4) from (plane, row, column, 1) to RAS+ mm; planes follow along row direction x column direction.
 
     Args:
         origin, axes: In LPS, as `position` and `directions` give them.

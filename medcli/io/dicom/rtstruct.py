@@ -21,10 +21,11 @@ def structure_names(dataset: Dataset) -> dict[int, str]:
 def read_structures(
     dataset: Dataset, path: Path, affine: np.ndarray | None, shape: tuple[int, int, int]
 ) -> np.ndarray:
-    """int32 labels (plane, row, column): the number of the ROI wherever half of a voxel lies inside; later ROIs win.
+    """int32 labels (plane, row, column): the ROI's number where half a voxel lies inside; later ROIs win.
 
-    Contours that share a plane are combined by the even-odd rule, so an inner one is a hole. A contour fills the plane
-    nearest to it; where the grid has several planes from one contour to the next, all planes nearest to it.
+    Contours that share a plane are combined by the even-odd rule, so an inner one is a hole. A contour fills
+    the plane nearest to it; where the grid has several planes from one contour to the next, all planes
+    nearest to it.
 
     Raises:
         FormatError: When contours are not parallel to the planes, or none lies within the grid.
@@ -67,8 +68,8 @@ def _outlines(contours: Dataset, to_index: np.ndarray, path: Path) -> list[tuple
         indices = points @ to_index[:3, :3].T + to_index[:3, 3]
         if np.ptp(indices[:, 0]) > 0.5:
             raise FormatError(
-                f"{path}: contours parallel to the planes of the image were expected, some cross them; the structures "
-                "were drawn on another image."
+                f"{path}: contours parallel to the planes of the image were expected, some cross them; the "
+                "structures were drawn on another image."
             )
         found.append((float(indices[:, 0].mean()), indices[:, 1:]))
     return found

@@ -1,5 +1,6 @@
 """DICOM SEG: binary, fractional and label map frames, placed on a grid by their positions."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,35 +33,47 @@ def read_segments(
 ) -> np.ndarray:
     """int32 labels (plane, row, column): the number of the segment; where segments overlap, the later one.
 
-    Fractional segments count from half of their maximum. Voxels between the segmentation's own are filled from the
-    nearest one.
+    Fractional segments count from half of their maximum. Voxels between the segmentation's own are filled
+    from the nearest one.
 
     Raises:
         FormatError: When the segmentation has no place, or lies outside the grid.
     """
     values = stored_values(dataset, path, indices=True)[..., 0]
-    if "PerFrameFunctionalGroupsSequence" not in dataset:
-        raise FormatError(f"{path}: a segmentation with functional groups was expected, they are missing.")
+    if len(dataset.get("PerFrameFunctionalGroupsSequence") or []) != len(values):
+        raise FormatError(
+            f"{path}: functional groups of {len(values)} frames were expected, they are missing."
+        )
     frames = _numbered(dataset, values, path)
     if affine is None or _place(dataset, 0) is None:
         return _without_place(frames, path, shape)
-    own, origin_affine = _stack(dataset, frames, path)
-    return _resampled(own, np.linalg.inv(origin_affine) @ affine, path, shape)
+    own, own_affine = _stack(dataset, frames, path)
+    return _resampled(own, np.linalg.inv(own_affine) @ affine, path, shape)
 
 
-def _numbered(dataset: Dataset, values: np.ndarray, path: Path) -> list[tuple[int, int, np.ndarray]]:
-    """(frame, segment's order, int32 labels) of every frame, segments ascending; label maps are one frame each."""
+@dataclass(frozen=True, eq=False)
+class _Segment:
+    """A frame: its index, the number its voxels get (0: they hold their own), and values, 0 outside."""
+
+    index: int
+    number: int
+    values: np.ndarray
+
+    def draw(self, target: np.ndarray) -> None:
+        np.copyto(target, self.number or self.values, where=self.values > 0)
+
+
+def _numbered(dataset: Dataset, values: np.ndarray, path: Path) -> list[_Segment]:
+    """The frames in the order in which they are drawn: by segment."""
     order = {number: place for number, (place, _) in _segments(dataset).items()}
     kind = text(dataset, "SegmentationType")
     if kind == "LABELMAP":
         table = np.zeros(int(values.max(initial=0)) + 1, np.int32)
         for number, place in order.items():
-            if number < len(table):
-                table[number] = place
-        return [(index, 0, table[frame]) for index, frame in enumerate(values)]
-    threshold = 1.0
+            table[number : number + 1] = place  # nothing where the number does not occur
+        return [_Segment(index, 0, table[frame]) for index, frame in enumerate(values)]
     if kind == "FRACTIONAL":
-        threshold = 0.5 * (binary_number(dataset, "MaximumFractionalValue") or 255.0)
+        values = values >= 0.5 * (binary_number(dataset, "MaximumFractionalValue") or 255.0)
     found = []
     for index, frame in enumerate(values):
         number = integer(_group(dataset, index, "SegmentIdentificationSequence"), "ReferencedSegmentNumber")
@@ -68,8 +81,8 @@ def _numbered(dataset: Dataset, values: np.ndarray, path: Path) -> list[tuple[in
             raise FormatError(
                 f"{path}: frame {index + 1} belongs to a segment that the file does not describe."
             )
-        found.append((index, order[number], (frame >= threshold) * np.int32(order[number])))
-    return sorted(found, key=lambda item: (item[1], item[0]))
+        found.append(_Segment(index, order[number], frame))
+    return sorted(found, key=lambda frame: (frame.number, frame.index))
 
 
 def _group(dataset: Dataset, frame: int, keyword: str) -> Dataset:
@@ -86,14 +99,12 @@ def _place(dataset: Dataset, frame: int) -> np.ndarray | None:
     return position(_group(dataset, frame, "PlanePositionSequence"))
 
 
-def _stack(
-    dataset: Dataset, frames: list[tuple[int, int, np.ndarray]], path: Path
-) -> tuple[np.ndarray, np.ndarray]:
-    """The frames as one volume on the segmentation's own grid, with its affine; planes without a frame are empty."""
+def _stack(dataset: Dataset, frames: list[_Segment], path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """One volume on the segmentation's own grid and its affine; planes without a frame are empty."""
     measures = _group(dataset, 0, "PixelMeasuresSequence")
     axes = directions(_group(dataset, 0, "PlaneOrientationSequence"))
     spacing = pixel_spacing(measures)
-    places = [_place(dataset, index) for index, _, _ in frames]
+    places = [_place(dataset, frame.index) for frame in frames]
     if axes is None or spacing is None or any(place is None for place in places):
         raise FormatError(
             f"{path}: frames with orientation, spacing and position were expected, some are missing."
@@ -102,11 +113,11 @@ def _stack(
     steps = np.diff(np.unique(np.round(depths, 3)))
     step = float(steps.min()) if len(steps) else plane_step(measures) or 1.0
     planes = np.rint((depths - depths.min()) / step).astype(int)
-    rows, columns = frames[0][2].shape
+    rows, columns = frames[0].values.shape
     check_size(path, (int(planes.max()) + 1, rows, columns), 4)
     volume = np.zeros((int(planes.max()) + 1, rows, columns), np.int32)
-    for plane, (_, _, labels) in zip(planes, frames, strict=True):
-        np.copyto(volume[plane], labels, where=labels > 0)
+    for plane, frame in zip(planes, frames, strict=True):
+        frame.draw(volume[plane])
     origin = places[int(depths.argmin())]
     assert origin is not None
     return volume, affine_of(origin, axes, spacing, step)
@@ -126,16 +137,14 @@ def _resampled(own: np.ndarray, transform: np.ndarray, path: Path, shape: tuple[
     return affine_transform(own, transform[:3], output_shape=shape, order=0, mode="grid-constant", cval=0)
 
 
-def _without_place(
-    frames: list[tuple[int, int, np.ndarray]], path: Path, shape: tuple[int, int, int]
-) -> np.ndarray:
+def _without_place(frames: list[_Segment], path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     """Segments of a picture, which is known by its size alone."""
     labels = np.zeros(shape, np.int32)
-    for _, _, frame in frames:
-        if frame.shape != shape[1:] or shape[0] != 1:
+    for frame in frames:
+        if frame.values.shape != shape[1:] or shape[0] != 1:
             raise FormatError(
                 f"{path}: the size {shape[1:]} of the image was expected of a segmentation without position, "
-                f"{frame.shape} was found."
+                f"{frame.values.shape} was found."
             )
-        np.copyto(labels[0], frame, where=frame > 0)
+        frame.draw(labels[0])
     return labels

@@ -44,6 +44,10 @@ class Series:
     stackable: bool
     readable: bool = True
 
+    @property
+    def is_stack(self) -> bool:
+        return self.stackable and len(self.files) > 1
+
 
 def files_in(folder: Path) -> list[Path]:
     """Files of a folder that may be DICOM; those of its subfolders when it holds none itself."""
@@ -80,7 +84,8 @@ def list_series(files: Sequence[Path]) -> list[Series]:
         modality.setdefault(uid, text(dataset, "Modality"))
         placed[uid] = placed.get(uid, True) and has_place(dataset)
     series = [Series(uid, tuple(paths), modality[uid], placed[uid]) for uid, paths in found.items()]
-    return sorted(series + unreadable, key=lambda item: files.index(item.files[0]))
+    place = {path: number for number, path in enumerate(files)}
+    return sorted(series + unreadable, key=lambda item: place[item.files[0]])
 
 
 def has_place(dataset: Dataset) -> bool:
