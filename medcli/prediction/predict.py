@@ -110,7 +110,9 @@ def predict(
     failed = ledger.failed()
     if len(failed) == len(cases):
         name, reason = next(iter(failed.items()))
-        raise DataError(f"All {len(cases)} cases failed, see {out / STATUS}; the first, {name}: {reason}")
+        raise DataError(
+            f"Every case failed ({len(cases)} in all), see {out / STATUS}; the first, {name}: {reason}"
+        )
     return Summary(out, len(cases), failed, len(resumed), perf_counter() - start)
 
 
@@ -164,8 +166,14 @@ class Ledger:
     pause: float = SAVE_SECONDS
 
     def take_over(self) -> set[str]:
-        """The cases that an earlier work finished."""
+        """The cases that an earlier work finished; UsageError when some are not among those of now."""
         earlier = {row["case"]: row for row in _read_status(self.folder) if row["status"] == OK}
+        others = sorted(earlier.keys() - set(self.order))
+        if others:
+            raise UsageError(
+                f"{self.folder}: holds {len(others)} cases that are not among the inputs ({others[0]}, ...); "
+                "resume with the same inputs, or choose another folder with --out."
+            )
         kept = self.writer.keep(earlier.keys() & set(self.order))
         self.rows = {name: earlier[name] for name in self.order if name in kept}
         return kept

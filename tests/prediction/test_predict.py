@@ -81,7 +81,9 @@ def test_several_classes_may_apply(tmp_path, pictures, monkeypatch):
 def test_when_every_case_fails_it_is_an_error_and_the_status_tells_why(tmp_path, pictures, monkeypatch):
     fake_loading(monkeypatch, brightness)
     run = fake_run(tmp_path / "run", "classification")
-    with pytest.raises(DataError, match=r"All 1 cases failed, see .*status\.csv; the first, mid: "):
+    with pytest.raises(
+        DataError, match=r"Every case failed \(1 in all\), see .*status\.csv; the first, mid: "
+    ):
         predict(run, [pictures / "mid.png"], tmp_path / "out")
     assert list(status_of(tmp_path / "out")) == ["mid"]
 
@@ -172,6 +174,14 @@ def test_resume_of_another_models_work_is_refused(tmp_path, pictures, monkeypatc
     (run.folder / "model.keras").write_bytes(b"other weights")
     with pytest.raises(UsageError, match="no predictions of this model with these settings"):
         predict(run, [pictures], tmp_path / "out", resume=True)
+
+
+def test_resume_with_other_inputs_is_refused(tmp_path, pictures, monkeypatch):
+    fake_loading(monkeypatch, brightness)
+    run = fake_run(tmp_path / "run", "classification")
+    predict(run, [pictures / "dark.png"], tmp_path / "out")
+    with pytest.raises(UsageError, match=r"holds 1 cases that are not among the inputs \(dark"):
+        predict(run, [pictures / "white.png"], tmp_path / "out", resume=True)
 
 
 def test_an_interrupted_work_keeps_what_it_had(tmp_path, monkeypatch):
