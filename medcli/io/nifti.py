@@ -40,7 +40,7 @@ def read_nifti(source: Source) -> Image:
     content = load_nifti(source.path)
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(content.array, dtype=np.float32)
-    array, notes = finite(array)
+    array, notes = finite(array) if content.array.dtype.kind == "f" else (array, ())
     return Image(array, content.spacing, content.affine, sources=(source.path,), notes=content.notes + notes)
 
 
