@@ -143,16 +143,16 @@ def _opacities(lungs: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray,
     inside = np.argwhere(lungs > 0.85)
     for _ in range(rng.integers(1, 4)):
         centre = inside[rng.integers(len(inside))]
-        radius = rng.uniform(0.05, 0.10) * COLUMNS
+        radius = rng.uniform(0.055, 0.12) * COLUMNS
         distance = np.hypot(row - centre[0], (column - centre[1]) * rng.uniform(0.8, 1.25)) / radius
         if rng.random() < 0.5:
             blob = _soft(1 - distance, 0.7)
         else:
             texture = ndimage.gaussian_filter(rng.normal(size=lungs.shape), radius / 3.5)
             blob = np.exp(-((distance / 1.3) ** 2)) * np.clip(0.75 + 0.6 * texture / texture.std(), 0, 2)
-        shadow = np.maximum(shadow, rng.uniform(0.11, 0.24) * blob)
+        shadow = np.maximum(shadow, rng.uniform(0.20, 0.36) * blob)
     shadow *= np.clip(lungs + 0.3, 0, 1)
-    return shadow, shadow > 0.05
+    return shadow, shadow > 0.08
 
 
 def _develop(density: np.ndarray, rng: np.random.Generator, exposure: float) -> np.ndarray:
