@@ -20,7 +20,7 @@ ORDER = (
     {"losses"},
     {"metrics"},
     {"tasks"},
-    {"run", "checkpoint", "optimizer", "training_log"},
+    {"run"},
     {"training"},
     {"prediction"},
     {"evaluation"},
@@ -29,7 +29,7 @@ ORDER = (
     {"__main__"},
 )
 """What may import what: each row those above it, and itself."""
-WITH_TENSORFLOW = {"datasets", "models", "losses", "tasks", "training", "optimizer", "prediction"}
+WITH_TENSORFLOW = {"datasets", "models", "losses", "tasks", "training", "prediction"}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -181,7 +181,7 @@ def test_two_replicas_train_as_one(tmp_path):
         "import tensorflow as tf\n"
         "cpu = tf.config.list_physical_devices('CPU')[0]\n"
         "tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
-        "import medcli.training as training\n"
+        "import medcli.training.train as training\n"
         "training.setup_devices = lambda *a, **k: tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])\n"
         "from tests.made_up import prepared_folder\n"
         "folder = Path(sys.argv[1])\n"

@@ -1,9 +1,9 @@
-"""Training: a loop of our own over `batch n`, so that it resumes at any step and ends in time."""
+"""The training loop: our own over `batch n`, so that it resumes at any step and ends in time."""
 
 import math
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from medcli.checkpoint import Checkpoints, State
-from medcli.config.loading import load_config
-from medcli.config.schema import Config
 from medcli.datasets.feed import feed
-from medcli.devices import choose_precision, setup_devices, use_xla
-from medcli.errors import DataError, RunError
-from medcli.optimizer import build_optimizer, learning_rate_at, peak_learning_rate
-from medcli.preprocessing.plan import Plan
+from medcli.devices import use_xla
+from medcli.errors import RunError
 from medcli.preprocessing.prepared import Prepared, Record
-from medcli.run import create_run, precision, save_model, write_environment
+from medcli.run import save_model
 from medcli.tasks.base import Task
-from medcli.tasks.choose import task_for
-from medcli.training_log import History, write_curves
+from medcli.training.checkpoint import Checkpoints, State
+from medcli.training.length import epochs, steps_per_epoch
+from medcli.training.log import History, write_curves
+from medcli.training.optimizer import build_optimizer, learning_rate_at, peak_learning_rate
+from medcli.training.signals import Stopped, caught_signals
 
 Event = dict[str, Any]
-SMOKE_CASES, SMOKE_STEPS = 16, 3
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 SECONDS_PER_CALL = 0.5
 """Steps are run in one graph call for about so long: long enough to hide Python, short enough to watch and to stop."""
@@ -48,106 +45,6 @@ class Result:
     epochs: int
     best: dict[str, float]
     seconds: float
-
-
-class Stopped(RunError):
-    """Training was asked to stop (SIGTERM, SIGUSR1 or Ctrl-C) and saved its state."""
-
-    def __init__(self, message: str, number: int):
-        super().__init__(message)
-        self.exit_code = 128 + number
-
-
-def train(
-    config: Config,
-    prepared_folder: Path,
-    run_folder: Path,
-    *,
-    resume: bool = False,
-    force: bool = False,
-    smoke: bool = False,
-    on_event: Callable[[Event], None] = lambda event: None,
-) -> Result:
-    """Train on a prepared folder and write a run folder.
-
-    Args:
-        resume: Continue where the last checkpoint was written; the result is that of an undisturbed run.
-        force: Replace a run that is there.
-        smoke: A few steps on a few cases: does everything work?
-        on_event: Called with what happens: {"event": "start" | "step" | "epoch" | "end", ...}.
-
-    Raises:
-        RunError: The folders cannot be used, the loss is not a number, or no checkpoint can be read.
-        DataError: There is nothing to train or to validate on.
-        Stopped: A signal asked for it; the state was saved.
-    """
-    started = time.monotonic()
-    prepared = Prepared.open(prepared_folder)
-    config, plan = settle(config, prepared, smoke)
-    training, validation = prepared.split("train"), prepared.split("val")
-    for part, name in ((training, "training"), (validation, "validation")):
-        if not part:
-            raise DataError(
-                f"{prepared_folder}: no cases in the {name} part; change data.split and preprocess again."
-            )
-    if smoke:
-        training, validation = training[:SMOKE_CASES], validation[:SMOKE_CASES]
-
-    create_run(run_folder, config, plan, prepared.records, resume=resume, force=force)
-    strategy = setup_devices(config.train.devices, deterministic=config.deterministic)
-    keras.utils.set_random_seed(config.seed)
-    policy, why = choose_precision(config.train.mixed_precision)
-    task = task_for(config, plan)
-    with precision(policy), strategy.scope():
-        loop = Loop(task, prepared, training, validation, run_folder, strategy, policy, on_event, started)
-    write_environment(
-        run_folder,
-        {
-            "precision": {"policy": policy, "reason": why},
-            "devices": [device.name for device in tf.config.list_logical_devices()],
-            "replicas": strategy.num_replicas_in_sync,
-            "seed": config.seed,
-            "deterministic": config.deterministic,
-            "smoke": smoke,
-            "parameters": loop.model.count_params(),
-            "training_cases": len(training),
-            "validation_cases": len(validation),
-        },
-    )
-    if resume:
-        loop.restore()
-    return loop.run()
-
-
-def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Plan]:
-    """The config and the plan that this training follows.
-
-    What was done to the data comes from the prepared folder, what is done with them from the config. A config whose
-    `data` or `preprocess` section says something else than the prepared folder is refused.
-    """
-    made_with = load_config(prepared.folder / "config.yaml")
-    differing = [
-        f"{section}.{key}"
-        for section in ("data", "preprocess")
-        for key, value in getattr(config, section)
-        .model_dump(exclude={"root", "workers", "max_memory_gb"})
-        .items()
-        if value != getattr(made_with, section).model_dump()[key]
-    ] + (["task"] if config.task != made_with.task else [])
-    if differing:
-        raise RunError(
-            f"{prepared.folder}: was prepared with other settings ({', '.join(differing)}); run `medcli preprocess` again."
-        )
-    plan, settings = prepared.plan, config.train
-    update: dict[str, Any] = {}
-    if settings.batch_size != "auto":
-        update["batch_size"] = settings.batch_size
-    if smoke:
-        update["batch_size"] = min(update.get("batch_size", plan.batch_size), 4)
-        small = settings.model_copy(update={"epochs": 2, "steps_per_epoch": SMOKE_STEPS, "max_minutes": None})
-        config = config.model_copy(update={"train": small})
-    config = config.model_copy(update={"data": made_with.data, "preprocess": made_with.preprocess})
-    return config, plan.model_copy(update=update)
 
 
 class Loop:
@@ -387,23 +284,8 @@ class Loop:
         )  # fmt: skip
 
 
-def steps_per_epoch(config: Config, plan: Plan, cases: int, batch_size: int) -> int:
-    """As set; else every case once (at least 1 step), for patches at least 50 steps."""
-    if config.train.steps_per_epoch != "auto":
-        return config.train.steps_per_epoch
-    steps = max(1, cases // batch_size)
-    return max(50, steps) if plan.task == "segmentation" else steps
-
-
-def epochs(config: Config, cases: int, samples_per_epoch: int) -> int:
-    """As set; else so that about 100,000 samples are seen, within 30 to 300 epochs."""
-    if config.train.epochs != "auto":
-        return config.train.epochs
-    return int(np.clip(100_000 / samples_per_epoch, 30, 300))
-
-
 class swapped:
-    """Within it, the variables hold these values; the ones before come back at the end. `None` leaves them as they are."""
+    """Within it, the variables hold these values, and the ones before come back at the end. `None` changes nothing."""
 
     def __init__(self, variables: Sequence, values: Sequence | None):
         self.variables, self.values = variables, values
@@ -418,30 +300,3 @@ class swapped:
         if self.values is not None:
             for variable, value in zip(self.variables, self.before, strict=True):
                 variable.assign(value)
-
-
-class caught_signals:
-    """Within it, the first SIGTERM, SIGUSR1 or Ctrl-C is told to `handler`; a second Ctrl-C acts at once."""
-
-    NAMES = ("SIGINT", "SIGTERM", "SIGUSR1")
-
-    def __init__(self, handler: Callable[[int], None]):
-        self.handler = handler
-
-    def __enter__(self) -> None:
-        self.before = {}
-        try:
-            for name in self.NAMES:
-                if hasattr(signal, name):
-                    number = getattr(signal, name)
-                    self.before[number] = signal.signal(number, self._caught)
-        except ValueError:  # not in the main thread: whoever runs the thread handles signals
-            pass
-
-    def _caught(self, number: int, frame: object) -> None:
-        self.handler(number)
-        signal.signal(number, self.before[number])
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)

@@ -15,7 +15,7 @@ class History:
         self.folder = folder
         self.rows: Rows = []
         self._tensorboard = tensorboard
-        self._writer = None
+        self._writer: Any = None
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append(row)

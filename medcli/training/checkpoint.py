@@ -54,7 +54,7 @@ class Checkpoints:
 
     def save(self, state: State, arrays: list[np.ndarray]) -> None:
         text = json.dumps(plain(asdict(state)))
-        content = {f"array{index:05d}": array for index, array in enumerate(arrays)}
+        content: dict[str, Any] = {f"array{index:05d}": array for index, array in enumerate(arrays)}
         with atomic_path(self.folder / f"step-{state.step:08d}.npz") as path, open(path, "wb") as stream:
             np.savez(stream, state=np.array(text), **content)
         for old in sorted(self.folder.glob("step-*.npz"))[:-KEPT]:

@@ -1,0 +1,114 @@
+"""`medcli train`: from a prepared folder to a run folder."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from medcli.config.loading import load_config
+from medcli.config.schema import Config
+from medcli.devices import choose_precision, setup_devices
+from medcli.errors import DataError, RunError
+from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.prepared import Prepared
+from medcli.run import create_run, precision, write_environment
+from medcli.tasks.choose import task_for
+from medcli.training.loop import Event, Loop, Result
+
+SMOKE_CASES, SMOKE_STEPS = 16, 3
+
+
+def train(
+    config: Config,
+    prepared_folder: Path,
+    run_folder: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    smoke: bool = False,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> Result:
+    """Train on a prepared folder and write a run folder.
+
+    Args:
+        resume: Continue where the last checkpoint was written; the result is that of an undisturbed run.
+        force: Replace a run that is there.
+        smoke: A few steps on a few cases: does everything work?
+        on_event: Called with what happens: {"event": "start" | "step" | "epoch" | "end", ...}.
+
+    Raises:
+        RunError: The folders cannot be used, the loss is not a number, or no checkpoint can be read.
+        DataError: There is nothing to train or to validate on.
+        Stopped: A signal asked for it; the state was saved.
+    """
+    started = time.monotonic()
+    prepared = Prepared.open(prepared_folder)
+    config, plan = settle(config, prepared, smoke)
+    training, validation = prepared.split("train"), prepared.split("val")
+    for part, name in ((training, "training"), (validation, "validation")):
+        if not part:
+            raise DataError(
+                f"{prepared_folder}: no cases in the {name} part; change data.split and preprocess again."
+            )
+    if smoke:
+        training, validation = training[:SMOKE_CASES], validation[:SMOKE_CASES]
+
+    create_run(run_folder, config, plan, prepared.records, resume=resume, force=force)
+    strategy = setup_devices(config.train.devices, deterministic=config.deterministic)
+    keras.utils.set_random_seed(config.seed)
+    policy, why = choose_precision(config.train.mixed_precision)
+    task = task_for(config, plan)
+    with precision(policy), strategy.scope():
+        loop = Loop(task, prepared, training, validation, run_folder, strategy, policy, on_event, started)
+    write_environment(
+        run_folder,
+        {
+            "precision": {"policy": policy, "reason": why},
+            "devices": [device.name for device in tf.config.list_logical_devices()],
+            "replicas": strategy.num_replicas_in_sync,
+            "seed": config.seed,
+            "deterministic": config.deterministic,
+            "smoke": smoke,
+            "parameters": loop.model.count_params(),
+            "training_cases": len(training),
+            "validation_cases": len(validation),
+        },
+    )
+    if resume:
+        loop.restore()
+    return loop.run()
+
+
+def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Plan]:
+    """The config and the plan that this training follows.
+
+    What was done to the data comes from the prepared folder, what is done with them from the config. A config whose
+    `data` or `preprocess` section says something else than the prepared folder is refused.
+    """
+    made_with = load_config(prepared.folder / "config.yaml")
+    differing = [
+        f"{section}.{key}"
+        for section in ("data", "preprocess")
+        for key, value in getattr(config, section)
+        .model_dump(exclude={"root", "workers", "max_memory_gb"})
+        .items()
+        if value != getattr(made_with, section).model_dump()[key]
+    ] + (["task"] if config.task != made_with.task else [])
+    if differing:
+        raise RunError(
+            f"{prepared.folder}: was prepared with other settings ({', '.join(differing)}); "
+            "run `medcli preprocess` again."
+        )
+    plan, settings = prepared.plan, config.train
+    update: dict[str, Any] = {}
+    if settings.batch_size != "auto":
+        update["batch_size"] = settings.batch_size
+    if smoke:
+        update["batch_size"] = min(update.get("batch_size", plan.batch_size), 4)
+        small = settings.model_copy(update={"epochs": 2, "steps_per_epoch": SMOKE_STEPS, "max_minutes": None})
+        config = config.model_copy(update={"train": small})
+    config = config.model_copy(update={"data": made_with.data, "preprocess": made_with.preprocess})
+    return config, plan.model_copy(update=update)
