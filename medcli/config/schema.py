@@ -108,7 +108,7 @@ class Model(Section):
 
     name: str = Field("auto", description="auto (resnet18, yolo or unet by task), cnn, resnet18, yolo, unet, or a network of keras.applications such as DenseNet121.")
     weights: str = Field("none", description="none, imagenet (keras.applications only), or the path of a run folder or model.keras to start from.")
-    width: Auto | Count = Field("auto", description="Filters of the first stage (cnn, resnet18, unet).")
+    width: Auto | Count = Field("auto", description="Filters of the first stage (cnn, resnet18, unet); auto: 32, for a U-Net on volumes 16.")
     stages: Auto | Count = Field("auto", description="Number of resolutions (unet) or stages (cnn, resnet18).")
     size: Literal["nano", "small", "medium", "large"] = Field("nano", description="Width and depth of the detector.")
     activation: Literal["relu", "leaky_relu", "silu", "gelu", "elu", "tanh", "sigmoid"] = Field("relu", description="Activation of the hidden layers (cnn, resnet18, unet).")

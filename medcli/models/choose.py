@@ -41,7 +41,7 @@ def build_model(config: Config, plan: Plan) -> keras.Model:
                 (*(plan.patch or ()), plan.channels),
                 plan.num_classes + 1,
                 strides=plan.strides,
-                width=_or(settings.width, 32),
+                width=_or(settings.width, 32 if plan.dimensions == 2 else 16),
                 activation=settings.activation,
                 norm=settings.norm,
                 dropout=settings.dropout,
