@@ -191,30 +191,36 @@ class View:
     scale: tuple[float, float]
 
 
-def views(image: Image, labels: Sequence[np.ndarray] = (), *, longest: int = 384) -> list[View]:
-    """The picture, or three orthogonal planes of the volume: where the labels are largest, else the middle.
+def views(
+    image: Image,
+    labels: Sequence[np.ndarray] = (),
+    *,
+    window: tuple[float, float] | None = None,
+    longest: int = 384,
+) -> list[View]:
+    """The picture, or three orthogonal planes of the volume, where the labels are largest.
 
     Args:
         image: Picture or volume. Volumes are turned to the radiologist's view by their affine: the patient's
             right is on the left, the head is up, the face looks left in sagittal planes.
-        labels: Any number of label maps with the image's spatial shape.
+        labels: Any number of label maps with the image's spatial shape. The first that is not empty chooses the
+            planes; with none they go through the middle.
+        window: Values to show as black and white; default: `display_window`.
         longest: Length in pixels that the longest side is brought to; all views have one scale.
     """
     spacing = image.spacing or (1.0,) * image.ndim
     if image.ndim == 2:
         factor = longest / max(np.multiply(image.shape, spacing))
-        return [_view("", to_display(image.array), tuple(labels), spacing, factor)]
+        return [_view("", to_display(image.array, window), tuple(labels), spacing, factor)]
     maps = [image.array, *labels]
     if image.affine is not None:
         maps, spacing = _upright(maps, image.affine, spacing)
     array, *turned = maps
-    window, factor = display_window(array), longest / max(np.multiply(array.shape[:3], spacing))
-    found = np.zeros(array.shape[:3], bool)
-    for part in turned:
-        found |= part > 0
+    window, factor = window or display_window(array), longest / max(np.multiply(array.shape[:3], spacing))
+    chosen = next((part for part in turned if part.any()), np.zeros(array.shape[:3], np.uint8))
     shown = []
     for axis, name in enumerate(("axial", "coronal", "sagittal")):
-        plane = largest_plane(found, axis)
+        plane = largest_plane(chosen, axis)
         cut = [np.take(part, plane, axis) for part in (array, *turned)]
         steps = [step for number, step in enumerate(spacing) if number != axis]
         if axis > 0:  # planes run from feet to head, pictures from the top down
@@ -224,10 +230,17 @@ def views(image: Image, labels: Sequence[np.ndarray] = (), *, longest: int = 384
     return shown
 
 
-def largest_plane(found: np.ndarray, axis: int) -> int:
-    """Index of the plane across `axis` with the most true voxels; the middle one when there is none."""
-    counts = found.sum(tuple(other for other in range(found.ndim) if other != axis))
-    return int(counts.argmax()) if counts.any() else found.shape[axis] // 2
+def largest_plane(labels: np.ndarray, axis: int) -> int:
+    """Index of the plane across `axis` that holds the largest shares of all labels; without any the middle one.
+
+    Every label counts alike, so that a small organ beside a large one is seen.
+    """
+    others = tuple(other for other in range(labels.ndim) if other != axis)
+    score = np.zeros(labels.shape[axis])
+    for label in np.unique(labels[labels > 0]):
+        counts = (labels == label).sum(others)
+        score += counts / counts.sum()
+    return int(score.argmax()) if score.any() else labels.shape[axis] // 2
 
 
 def _upright(maps: Sequence[np.ndarray], affine: np.ndarray, spacing: Sequence[float]):

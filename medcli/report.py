@@ -137,8 +137,12 @@ class Report:
         return self._add(opening + item + closing)
 
 
+_DIGITS = ((3, 10), (2, 100), (1, 10_000), (0, math.inf))
+"""Digits after the point for numbers below this."""
+
+
 def number_text(value: Any) -> str:
-    """A number as people read it: integers whole, others with three digits; a dash for nothing."""
+    """A number as people read it: integers whole, others with the digits that matter; a dash for nothing."""
     if value is None or value == "":
         return "–"
     if isinstance(value, (bool, np.bool_)):
@@ -148,7 +152,7 @@ def number_text(value: Any) -> str:
     if isinstance(value, (float, np.floating)):
         if not math.isfinite(value):
             return "–"
-        return f"{value:.3f}" if abs(float(value)) < 100 else f"{value:,.1f}"
+        return next(f"{value:,.{digits}f}" for digits, below in _DIGITS if abs(float(value)) < below)
     return str(value)
 
 

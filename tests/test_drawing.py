@@ -95,11 +95,14 @@ def test_a_picture_is_one_view_in_its_own_proportions():
     assert view.scale == (2.0, 4.0) and view.name == ""
 
 
-def test_the_plane_with_most_of_the_label_is_shown():
-    found = np.zeros((5, 4, 3), bool)
-    found[1, 0, 0] = found[3, :2, 1] = True
-    assert [largest_plane(found, axis) for axis in range(3)] == [3, 0, 1]
-    assert [largest_plane(np.zeros((5, 4, 3), bool), axis) for axis in range(3)] == [2, 2, 1]
+def test_the_plane_with_most_of_all_labels_is_shown():
+    labels = np.zeros((5, 4, 3), np.uint8)
+    labels[1, 0, 0] = labels[3, :2, 1] = 1
+    assert [largest_plane(labels, axis) for axis in range(3)] == [3, 0, 1]
+    # A second, small label that lies wholly in plane 1: 1/3 + 1 there against 2/3 in plane 3.
+    labels[1, 3, 2] = 2
+    assert largest_plane(labels, 0) == 1
+    assert [largest_plane(np.zeros((5, 4, 3), np.uint8), axis) for axis in range(3)] == [2, 2, 1]
 
 
 TURNS = {

@@ -9,7 +9,7 @@ from medcli.case import Case
 from medcli.config.schema import Evaluate
 from medcli.drawing import beside, views
 from medcli.errors import ConfigError, DataError
-from medcli.evaluation.judge import Judged, Measured, Plot, with_intervals
+from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_intervals
 from medcli.evaluation.plots import confusion_figure, precision_recall_figure, roc_figure
 from medcli.image import Image
 from medcli.metrics import classification as metrics
@@ -57,7 +57,7 @@ class ClassificationJudge:
             quality = float(probabilities[truth.argmax()])
         best = "" if self.plan.multi_label else f" ({probabilities.max():.2f})"
         caption = f"{case.name}: {true or 'none'}, predicted {predicted or 'none'}{best}"
-        return Judged(row, quality, caption, lambda: _draw(image))
+        return Judged(row, quality, caption, lambda: _draw(image, self.plan))
 
     def measure(self, patients: Sequence[str]) -> Measured:
         truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)
@@ -128,5 +128,6 @@ class ClassificationJudge:
         return "|".join(name for name, yes in zip(self.plan.classes, chosen, strict=True) if yes)
 
 
-def _draw(image: Image) -> np.ndarray:
-    return beside([view.rgb for view in views(image, longest=320 if image.ndim == 2 else 220)])
+def _draw(image: Image, plan: Plan) -> np.ndarray:
+    longest = 320 if image.ndim == 2 else 220
+    return beside([view.rgb for view in views(image, window=shown_window(plan), longest=longest)])

@@ -9,7 +9,7 @@ from medcli.case import Case
 from medcli.config.schema import Evaluate
 from medcli.drawing import add_legend, add_title, beside, draw_boxes, views
 from medcli.errors import DataError
-from medcli.evaluation.judge import Judged, Measured, Plot, with_intervals
+from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_intervals
 from medcli.evaluation.plots import confusion_figure, froc_figure, precision_recall_figure
 from medcli.image import Image
 from medcli.metrics import detection as metrics
@@ -46,7 +46,7 @@ class DetectionJudge:
         f1 = 2 * hits / (2 * hits + missed + wrong) if hits + missed + wrong else float("nan")
         row = {"objects": int((~truth.crowd).sum()), "hits": hits, "missed": missed, "false": wrong, "f1": f1}
         caption = f"{case.name}: {hits} found, {missed} missed, {wrong} false"
-        return Judged(row, f1, caption, lambda: _draw(image, truth, found, self.plan.classes))
+        return Judged(row, f1, caption, lambda: _draw(image, truth, found, self.plan))
 
     def measure(self, patients: Sequence[str]) -> Measured:
         matches, froc = self._matches(metrics.THRESHOLDS), self._matches(self._threshold)
@@ -123,11 +123,11 @@ class DetectionJudge:
         )
 
 
-def _draw(image: Image, truth: Boxes, found: Boxes, classes: Sequence[str]) -> np.ndarray:
-    view = views(image, longest=480)[0]
+def _draw(image: Image, truth: Boxes, found: Boxes, plan: Plan) -> np.ndarray:
+    view = views(image, window=shown_window(plan), longest=480)[0]
     found = found.take(found.scores >= SCORE)
     drawn = [
-        add_title(draw_boxes(view.rgb, boxes.scaled(*view.scale), classes, names=False), title)
+        add_title(draw_boxes(view.rgb, boxes.scaled(*view.scale), plan.classes, names=False), title)
         for title, boxes in (("truth", truth), ("prediction", found))
     ]
-    return add_legend(beside(drawn), classes)
+    return add_legend(beside(drawn), plan.classes)

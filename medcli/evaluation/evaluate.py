@@ -34,6 +34,8 @@ from medcli.progress import Progress, ignore
 from medcli.run import Run
 
 FOLDER = "evaluate"
+FEW_PATIENTS = 10
+"""With fewer the intervals are called rough."""
 
 
 class Predicts(Protocol):
@@ -119,6 +121,9 @@ def evaluate(
     done = _judge_all(selection, judge, predictor, settings, progress)
     if not done.judged:
         raise DataError(_nothing_judged(done.failed))
+    patients = len(set(patients_of(done.judged)))
+    if patients < FEW_PATIENTS:
+        selection.notes.append(f"Patients: {patients}; with so few the intervals are rough.")
     progress("measure", 0, 1)
     measured = judge.measure(patients_of(done.judged))
     progress("measure", 1, 1)
@@ -129,7 +134,7 @@ def evaluate(
         measured.flat,
         measured.intervals,
         len(done.judged),
-        len(set(patients_of(done.judged))),
+        patients,
         done.failed,
         selection.notes,
         target,

@@ -134,6 +134,12 @@ def with_intervals(
     )
 
 
+def shown_window(plan: Plan) -> tuple[float, float] | None:
+    """The values between which the network saw the image, so that people see the same; None: not clipped."""
+    low, high = plan.intensity[0].low, plan.intensity[0].high
+    return None if low is None or high is None else (low, high)
+
+
 class Extremes:
     """Keeps the pictures of the worst and the best cases while cases stream by; others are never drawn."""
 

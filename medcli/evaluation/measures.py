@@ -20,8 +20,8 @@ TITLES: dict[str, tuple[str, str]] = {
     "froc": ("FROC score", "Mean sensitivity at 1/8 to 8 false alarms per image."),
     "dice": ("Dice", "Overlap, 2 |A and B| / (|A| + |B|); 1 is perfect."),
     "iou": ("IoU", "Overlap, |A and B| / |A or B|; 1 is perfect."),
-    "hd95": ("HD95", "95th percentile of the distance between the surfaces; 0 is perfect."),
-    "asd": ("Surface distance", "Mean distance between the surfaces; 0 is perfect."),
+    "hd95": ("HD95", "95th percentile of the distance between the surfaces, mm where the spacing is known."),
+    "asd": ("Surface distance", "Mean distance between the surfaces, mm where the spacing is known."),
     "nsd": ("Surface Dice", "Share of the surfaces that agree within the tolerance."),
     "volume_error": ("Volume error", "Difference of the volumes over the true volume; 0 is perfect."),
 }

@@ -8,12 +8,17 @@ from typing import Any
 from medcli.evaluation.judge import Judge, Judgement, Measured, Plot
 from medcli.evaluation.measures import TITLES
 from medcli.evaluation.selection import Selection, patients_of
-from medcli.report import Card, Report
+from medcli.report import Card, Report, number_text
 from medcli.run import Run
 
 MOST_ROWS = 2000
 """Lines of the table of cases in the page; cases.csv has all."""
-PARTS = {"train": "training part", "val": "validation part", "test": "test part", "all": "all cases"}
+PARTS = {
+    "train": "the training part",
+    "val": "the validation part",
+    "test": "the test part",
+    "all": "all cases",
+}
 
 
 def write_page(
@@ -31,7 +36,7 @@ def write_page(
     name = run.config.name or run.folder.name
     report = Report(
         f"{name}: {run.plan.task}",
-        f"Evaluated on the {where}: {_plural(len(done.judged), 'case')} of {_plural(patients, 'patient')}",
+        f"Evaluated on {where}: {_plural(len(done.judged), 'case')} of {_plural(patients, 'patient')}",
     )
     report.warnings(_warnings(selection, done))
     report.cards([_card(name, measured) for name in judge.headline])
@@ -69,7 +74,7 @@ def _card(name: str, measured: Measured) -> Card:
 
 def _interval(name: str, measured: Measured) -> str:
     low, high = measured.intervals[name]
-    return f"95 %: {low:.3f} to {high:.3f}" if math.isfinite(low) else ""
+    return f"{number_text(low)} to {number_text(high)} (95 %)" if math.isfinite(low) else ""
 
 
 def _overall(judge: Judge, measured: Measured) -> list[dict[str, Any]]:
@@ -108,13 +113,15 @@ def _how(report: Report, run: Run) -> None:
 
 
 def flattened(content: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Nested mappings as (dotted key, text) pairs; lists are joined."""
+    """Nested mappings as (dotted key, text) pairs; lists are joined, None is left out."""
     if isinstance(content, dict):
         return [
             pair
             for key, value in content.items()
             for pair in flattened(value, f"{prefix}.{key}" if prefix else str(key))
         ]
+    if content is None:
+        return []
     text = ", ".join(map(str, content)) if isinstance(content, list) else str(content)
     return [(prefix, text)]
 

@@ -8,7 +8,7 @@ from medcli.case import Case
 from medcli.config.schema import Evaluate
 from medcli.drawing import above, add_legend, add_title, beside, draw_labels, views
 from medcli.errors import DataError
-from medcli.evaluation.judge import Judged, Measured, Plot, with_intervals
+from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_intervals
 from medcli.evaluation.plots import box_figure
 from medcli.image import Image
 from medcli.io.masks import read_mask
@@ -52,7 +52,7 @@ class SegmentationJudge:
             self._row(values, truth, predicted, image),
             quality,
             f"{case.name}: Dice {quality:.3f}",
-            lambda: _draw(image, truth, predicted, self.plan.classes),
+            lambda: _draw(image, truth, predicted, self.plan),
         )
 
     def measure(self, patients: Sequence[str]) -> Measured:
@@ -107,12 +107,12 @@ class SegmentationJudge:
         return row
 
 
-def _draw(image: Image, truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+def _draw(image: Image, truth: np.ndarray, predicted: np.ndarray, plan: Plan) -> np.ndarray:
     """Truth and prediction beside each other; for volumes one above the other in three planes."""
     flat = image.ndim == 2
-    shown = views(image, (truth, predicted), longest=400 if flat else 260)
+    shown = views(image, (truth, predicted), window=shown_window(plan), longest=400 if flat else 260)
     rows = [
         add_title(beside([draw_labels(view.rgb, view.labels[which], fill=0.2) for view in shown]), title)
         for which, title in enumerate(("truth", "prediction"))
     ]
-    return add_legend(beside(rows) if flat else above(rows), classes)
+    return add_legend(beside(rows) if flat else above(rows), plan.classes)

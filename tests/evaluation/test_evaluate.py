@@ -179,7 +179,8 @@ def test_other_data_are_matched_by_the_names_of_their_classes(no_plots, tmp_path
 
     result = evaluate(run, data=other, predictor=runs.Answers(by_place))
     assert result.measures["map50"] == pytest.approx(1)
-    assert result.folder.name == "made_up" and result.cases == 5 and result.notes == []
+    assert result.folder.name == "made_up" and result.cases == 5
+    assert result.notes == ["Patients: 5; with so few the intervals are rough."]
 
 
 def test_other_data_that_the_run_was_trained_on_are_told(no_plots, tmp_path):
