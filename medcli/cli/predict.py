@@ -36,7 +36,8 @@ def predict(
 ) -> None:
     """Predict on new images.
 
-    One bad file does not stop the others; status.csv tells.
+    One bad file does not stop the others; status.csv tells. Label images hold the ids of the training labels;
+    where several ids (or 255) stand for a class they hold 1, 2, ... in the order of the classes.
 
     \b
     Example:
