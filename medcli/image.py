@@ -15,7 +15,7 @@ class Image:
             as stored for pictures, float32 after rescale slope and intercept for modalities that have them.
         spacing: Step between neighbouring voxels in mm, one number per spatial axis in the order of the axes; None when
             the file does not say.
-        affine: (4, 4) float64 for volumes: takes (plane, row, column, 1) indices to RAS+ millimetres. None for pictures.
+        affine: (4, 4) float64 for volumes: takes (plane, row, column, 1) indices to RAS+ mm. None for pictures.
         modality: DICOM modality code where known ("CT", "MR", "PT", "DX", ...), else "".
         sources: The files that were read.
         notes: What a user should know (missing slices, resampled gantry tilt, ...); never a patient's data.

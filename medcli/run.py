@@ -189,7 +189,7 @@ def write_environment(folder: Path, extra: dict[str, Any]) -> None:
         folder / "environment.json",
         {
             "versions": {"python": platform.python_version()}
-            | {name: installed(name) for name in names if installed(name)},
+            | {name: found for name in names if (found := installed(name))},
             "platform": platform.platform(terse=True),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "git_commit": git_commit(),

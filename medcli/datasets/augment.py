@@ -90,7 +90,7 @@ def warp(
     fill: str = "CONSTANT",
     fill_value: float = 0.0,
 ):
-    """Resample (count, row, column, channel) to `out_size` by `transforms`; outside: `fill` (CONSTANT or REFLECT, NEAREST)."""
+    """Resample (count, row, column, channel) to `out_size`; outside: `fill` (CONSTANT, REFLECT or NEAREST)."""
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transform,
@@ -126,7 +126,7 @@ def change_intensities(images: tf.Tensor, seed, strength: Strength) -> tf.Tensor
 
 
 def erase_rectangles(images: tf.Tensor, seed, strength: Strength) -> tf.Tensor:
-    """Set a random rectangle of 5 to 25 % of each side squared to zero in some images of (count, row, column, channel)."""
+    """Set a random rectangle (5 to 25 % of each side) to zero in some images of (count, row, column, channel)."""
     if strength.erase == 0:
         return images
     count, rows, columns = images.shape[0], images.shape[1], images.shape[2]

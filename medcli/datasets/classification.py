@@ -33,6 +33,8 @@ def flip_axes(config: Config, plan: Plan) -> set[str]:
 class ClassificationSet:
     """See `medcli.tasks.base.TrainingSet`."""
 
+    total_samples: int
+
     def __init__(self, config: Config, plan: Plan, prepared: Prepared, records: Sequence[Record]):
         self.cases = len(records)
         self.seed = config.seed

@@ -68,7 +68,7 @@ class DetectionSamples:
         flips: Axes that may be mirrored, of "row" and "column"; with both, quarter turns are made as well.
     """
 
-    total_samples: int | None = None
+    total_samples: int = 0
     """Of the whole training, set by the trainer; mosaics end `strength.plain` of it before the end."""
 
     def __init__(
@@ -97,7 +97,7 @@ class DetectionSamples:
         seed = sample_seed(number, self.seed, 40)
         first = shuffled(number, self.cases, self.seed)
         wanted = uniform(seed, 1) < self.strength.mosaic
-        if self.total_samples is not None:
+        if self.total_samples:
             wanted &= tf.cast(number, tf.float32) < (1 - self.strength.plain) * self.total_samples
         image, boxes = tf.cond(wanted, lambda: self._mosaic(first, seed), lambda: self._single(first, seed))
         image = change_colours(

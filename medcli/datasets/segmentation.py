@@ -15,11 +15,13 @@ from medcli.preprocessing.prepared import Prepared, Record
 VOXELS_PER_CLASS = 512
 """Labelled positions remembered per case and class for foreground sampling."""
 MARGIN = 1.45
-"""A region this much larger than the patch is cut before rotating and scaling (the square root of 2 covers any angle)."""
+"""A region so much larger than the patch is cut before rotating and scaling (root 2 covers any angle)."""
 
 
 class SegmentationSet:
     """See `medcli.tasks.base.TrainingSet`. Targets are (patch...,) uint8 label ids; 255 is ignored by the loss."""
+
+    total_samples: int
 
     def __init__(self, config: Config, plan: Plan, prepared: Prepared, records: Sequence[Record]):
         self.cases = len(records)

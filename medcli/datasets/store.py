@@ -72,7 +72,7 @@ def label_store(prepared: Prepared, records: Sequence[Record], cache_gb: float) 
 
 
 def shuffled(number: tf.Tensor, count: int, seed: int) -> tf.Tensor:
-    """The case of sample `number` (int64): each epoch of `count` samples is a permutation that depends on (seed, epoch)."""
+    """The case of sample `number` (int64): each epoch of `count` samples is a permutation by (seed, epoch)."""
     epoch, position = number // count, number % count
     key = tf.stack([tf.constant(seed, tf.int64), epoch])
     return tf.random.experimental.index_shuffle(position, tf.cast(key, tf.int32), count - 1)

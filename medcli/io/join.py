@@ -54,9 +54,9 @@ def join_table(found: Found, data: Data) -> None:
     table = open_table(data, data.table or "")
     by_case = _rows_by_case(table)
     by_patient: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in table.rows if table.patient else []:
-        by_patient[table.cell(row, table.patient)].append(row)
-    rows = {case.name: _row_of(case, by_case) for case in found.cases}
+    for line in table.rows if table.patient else []:
+        by_patient[table.cell(line, table.patient)].append(line)
+    rows: dict[str, dict[str, str] | None] = {case.name: _row_of(case, by_case) for case in found.cases}
     joined_by_patient = not any(rows.values())
     if joined_by_patient:
         rows = {case.name: _patient_row(case, table, by_patient, found) for case in found.cases}

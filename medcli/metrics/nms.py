@@ -29,9 +29,9 @@ def _survivors(suppresses: np.ndarray) -> np.ndarray:
 
     Each round settles at least one more box for good, usually nearly all of them, so a few rounds do.
     """
-    keep = np.ones(len(suppresses), bool)
+    keep: np.ndarray = np.ones(len(suppresses), bool)
     while True:
-        settled = ~(suppresses & keep[:, None]).any(axis=0)
+        settled: np.ndarray = ~(suppresses & keep[:, None]).any(axis=0)
         if np.array_equal(settled, keep):
             return keep
         keep = settled

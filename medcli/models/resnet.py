@@ -1,4 +1,4 @@
-"""A residual network of 18 layers sized to its input, for pictures and volumes (He et al. 2016, with the order of 2016b)."""
+"""A residual network of 18 layers sized to its input, for pictures and volumes (He et al. 2016, order of 2016b)."""
 
 import keras
 from keras import layers

@@ -1,6 +1,10 @@
-"""The U-Net for pictures and volumes (Ronneberger et al. 2015; strides per axis and deep supervision as in Isensee et al. 2021)."""
+"""The U-Net for pictures and volumes (Ronneberger et al. 2015).
+
+Strides per axis and deep supervision as in Isensee et al. 2021.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers
@@ -32,7 +36,7 @@ def build_unet(
     axes = len(input_shape) - 1
     stages = len(strides)
     filters = [min(width * 2**stage, max_width) for stage in range(stages)]
-    style = {"norm": norm, "activation": activation}
+    style: dict[str, Any] = {"norm": norm, "activation": activation}
 
     inputs = x = keras.Input(input_shape, name="image")
     skips = []
@@ -43,7 +47,7 @@ def build_unet(
     x = layers.Dropout(dropout, name="dropout")(x) if dropout else x
 
     upsample = {2: layers.Conv2DTranspose, 3: layers.Conv3DTranspose}[axes]
-    levels = []
+    levels: list[Any] = []
     for stage in reversed(range(stages - 1)):
         step = tuple(strides[stage + 1])
         x = upsample(filters[stage], step, strides=step, padding="same", name=f"up{stage + 1}_conv")(x)

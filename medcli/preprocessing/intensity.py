@@ -28,7 +28,7 @@ def to_grey(array: np.ndarray) -> np.ndarray:
     if is_grey(colors):
         return colors[..., :1]
     colors = colors.astype(np.float32)
-    return sum(weight * colors[..., [channel]] for channel, weight in enumerate(LUMINANCE))
+    return np.asarray(sum(weight * colors[..., [channel]] for channel, weight in enumerate(LUMINANCE)))
 
 
 def to_color(array: np.ndarray, color: str) -> np.ndarray:

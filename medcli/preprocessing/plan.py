@@ -1,7 +1,7 @@
 """The plan: what `auto` became and why. It holds everything needed to prepare an image and to build the network."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -89,7 +89,7 @@ def save_plan(plan: Plan, path: Path) -> None:
     from ruamel.yaml import YAML
 
     stream = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
+    yaml: Any = YAML(typ="safe", pure=True)  # its settings are untyped
     yaml.default_flow_style = None
     yaml.sort_base_mapping_type_on_output = False  # keep the order of the fields
     yaml.width = 120

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
@@ -82,14 +83,14 @@ def write_ct_series(folder: Path, volume: np.ndarray, affine: np.ndarray, visit:
         data.save_as(folder / f"{order[index]:04d}.dcm", enforce_file_format=True)
 
 
-def _common(visit: Visit, sop_class: str, modality: str, *, series: int, instance: int) -> FileDataset:
+def _common(visit: Visit, sop_class: UID, modality: str, *, series: int, instance: int) -> FileDataset:
     """What every image carries: patient, study, series, equipment, and the file's own header."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = sop_class
     meta.MediaStorageSOPInstanceUID = _uid(visit, f"{series}.{instance}")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = IMPLEMENTATION
-    data = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     data.SpecificCharacterSet = "ISO_IR 192"
     data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     data.PatientName, data.PatientID = visit.person.dicom_name, visit.person.name
@@ -122,6 +123,6 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     return item
 
 
-def _uid(visit: Visit, part: str) -> str:
+def _uid(visit: Visit, part: str) -> UID:
     """The same in every run with the same seed."""
     return generate_uid(entropy_srcs=["medcli sample data", visit.key, part])

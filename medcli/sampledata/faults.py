@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -150,7 +151,7 @@ def _change_mask(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path, 
         if path.suffix == ".gz":
             import nibabel
 
-            picture = nibabel.load(path)
+            picture: Any = nibabel.load(path)
             labels = np.asarray(picture.dataobj, np.uint8).transpose(2, 1, 0)
             write_nifti(path, change(labels), picture.affine[:, [2, 1, 0, 3]])
         else:

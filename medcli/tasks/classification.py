@@ -8,6 +8,7 @@ import tensorflow as tf
 from medcli.config.schema import Config
 from medcli.datasets.classification import ClassificationSet, class_targets, flip_axes
 from medcli.losses.classification import LOSSES
+from medcli.metrics.classification import auroc
 from medcli.models.choose import build_model
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
@@ -56,14 +57,12 @@ class Classification:
         return {"loss": float(loss), "auroc": mean_auroc(targets, probabilities), "accuracy": float(accuracy)}
 
     def predict(self, model, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        results: list[np.ndarray] = []
         variants = self._variants() if self.config.predict.flips else [()]
-        total = 0.0
+        total = np.zeros(())
         for axes in variants:
             flipped = [np.flip(image, axes) if axes else image for image in images]
             total = total + self._probabilities(np.concatenate(list(self._logits(model, flipped))))
-        results.extend(total / len(variants))
-        return results
+        return list(total / len(variants))
 
     def _variants(self) -> list[tuple[int, ...]]:
         """Mirrorings that training allowed, each alone, and none."""
@@ -98,12 +97,9 @@ def class_weights(targets: np.ndarray, setting) -> np.ndarray | None:
 
 
 def mean_auroc(targets: np.ndarray, probabilities: np.ndarray) -> float:
-    """Area under the ROC curve, one class against the rest, mean over the classes that have both kinds of cases; else 0.5."""
-    from sklearn.metrics import roc_auc_score
-
-    classes = [index for index in range(targets.shape[1]) if 0 < targets[:, index].sum() < len(targets)]
-    if not classes:
-        return 0.5
-    return float(
-        np.mean([roc_auc_score(targets[:, index] > 0.5, probabilities[:, index]) for index in classes])
-    )
+    """Area under the ROC curve, one class against the rest, mean over the classes with both kinds of cases; else 0.5."""
+    areas = [
+        float(auroc(targets[:, index] > 0.5, probabilities[:, index])) for index in range(targets.shape[1])
+    ]
+    known = [area for area in areas if np.isfinite(area)]
+    return float(np.mean(known)) if known else 0.5

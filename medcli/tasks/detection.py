@@ -39,14 +39,14 @@ class Detection:
             raise ConfigError(
                 "preprocess.size: the detector needs one size for all pictures (rows, columns), got native."
             )
-        self.config, self.plan = config, plan
+        self.config, self.plan, self.size = config, plan, plan.size
         self.strides = tuple(2 ** (6 - level) for level in range(max(plan.stages, 3), 0, -1))[-4:]
-        self.points, self.steps = anchor_points(plan.size, self.strides)
+        self.points, self.steps = anchor_points(self.size, self.strides)
         self._decoders: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
     def build_model(self) -> keras.Model:
         return yolo(
-            (*self.plan.size, self.plan.channels),
+            (*self.size, self.plan.channels),
             self.plan.num_classes,
             size=self.config.model.size,
             strides=self.strides,
@@ -120,11 +120,11 @@ class Detection:
 
     def _with_flips(self, decoder, batch, corners, scores):
         """Means per anchor over the image and its three mirror images; the grid mirrors onto itself."""
-        rows, columns = self.plan.size
+        rows, columns = self.size
         corners, scores = [corners], [scores]
         for axes in ((1,), (2,), (1, 2)):
             _, mirrored, mirrored_scores = decoder(tf.reverse(batch, axes))
-            order = mirrored_order(self.plan.size, self.strides, axes)
+            order = mirrored_order(self.size, self.strides, axes)
             x0, y0, x1, y1 = tf.unstack(tf.gather(mirrored, order, axis=1), axis=-1)
             if 1 in axes:
                 y0, y1 = rows - y1, rows - y0
@@ -138,18 +138,18 @@ class Detection:
         """One compiled function per model: images to raw outputs, corners and scores."""
         if model not in self._decoders:
             reference = weakref.ref(model)
-            shape = (None, *self.plan.size, self.plan.channels)
+            shape = (None, *self.size, self.plan.channels)
 
             @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)
             def run(images):
-                outputs = reference()(images, training=False)
+                outputs = reference()(images, training=False)  # type: ignore[misc]
                 return outputs, *decode(outputs, self.points, self.steps)
 
             self._decoders[model] = run
         return self._decoders[model]
 
     def _boxes(self, corners, scores, *, threshold: float) -> list[Boxes]:
-        settings, (rows, columns) = self.config.predict, self.plan.size
+        settings, (rows, columns) = self.config.predict, self.size
         found = []
         for image_corners, image_scores in zip(corners.numpy(), scores.numpy(), strict=True):
             boxes = candidates(image_corners, image_scores, score_threshold=threshold).clipped(rows, columns)
@@ -163,7 +163,7 @@ def mirrored_order(size: Sequence[int], strides: Sequence[int], axes: Sequence[i
     order, first = [], 0
     for stride in strides:
         rows, columns = size[0] // stride, size[1] // stride
-        index = first + np.arange(rows * columns).reshape(rows, columns)
-        order.append(np.flip(index, [axis - 1 for axis in axes]).ravel())
+        index: np.ndarray = first + np.arange(rows * columns).reshape(rows, columns)
+        order.append(np.flip(index, tuple(axis - 1 for axis in axes)).ravel())
         first += rows * columns
     return np.concatenate(order)

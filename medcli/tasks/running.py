@@ -1,6 +1,7 @@
 """Running a network on NumPy batches, traced once or twice."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,7 @@ class Runner:
     def __init__(self, then: Callable[[tf.Tensor], tf.Tensor] = tf.identity) -> None:
         self._then = then
         self._model = None
-        self._call = None
+        self._call: Any = None
 
     def __call__(self, model, batch: np.ndarray, size: int | None = None) -> np.ndarray:
         """float32 output (the first, when the model has several) for (n, ...) float32 input.

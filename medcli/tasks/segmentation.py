@@ -8,6 +8,7 @@ import tensorflow as tf
 from medcli.config.schema import Config
 from medcli.datasets.segmentation import SegmentationSet
 from medcli.losses.segmentation import IGNORE, LOSSES, deep_supervision
+from medcli.metrics.segmentation import dice, overlap_counts
 from medcli.models.choose import build_model
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
@@ -43,20 +44,15 @@ class Segmentation:
 
         Whole cases on the prepared grid, windows with little overlap: a quick look, not the evaluation.
         """
-        scores: list[list[float]] = [[] for _ in self.plan.classes]
-        losses = []
+        scores, losses = [], []
         for record in records:
             probabilities = self._whole(model, prepared.image(record), overlap=0.125, flips=False)
             labels = prepared.label(record)
             losses.append(voxel_loss(labels, probabilities))
             predicted = np.where(labels == IGNORE, 0, probabilities.argmax(axis=-1))
-            for index, score in enumerate(class_dice(labels, predicted, len(self.plan.classes))):
-                if score is not None:
-                    scores[index].append(score)
-        per_class = {
-            name: float(np.mean(values)) if values else 0.0
-            for name, values in zip(self.plan.classes, scores, strict=True)
-        }
+            scores.append(dice(*overlap_counts(labels, predicted, self.plan.num_classes)))
+        means = np.nan_to_num(mean_of_known(np.array(scores)))
+        per_class = dict(zip(self.plan.classes, means.tolist(), strict=True))
         measures = {"loss": float(np.mean(losses)), "dice": float(np.mean(list(per_class.values())))}
         if len(per_class) > 1:
             measures |= {f"dice_{name}": value for name, value in per_class.items()}
@@ -70,7 +66,7 @@ class Segmentation:
         return sliding_window(
             lambda batch: self._runner(model, batch),
             image,
-            patch=self.plan.patch,
+            patch=self.plan.patch or image.shape[:-1],
             num_outputs=self.plan.num_classes + 1,
             overlap=overlap,
             batch_size=self.config.predict.batch_size,
@@ -87,11 +83,7 @@ def voxel_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(-np.log(np.clip(chosen[known], 1e-7, 1)).mean()) if known.any() else 0.0
 
 
-def class_dice(truth: np.ndarray, predicted: np.ndarray, num_classes: int) -> list[float | None]:
-    """Dice of labels 1..num_classes; None where a label is in neither."""
-    scores: list[float | None] = []
-    for label in range(1, num_classes + 1):
-        a, b = truth == label, predicted == label
-        total = int(a.sum()) + int(b.sum())
-        scores.append(2 * int((a & b).sum()) / total if total else None)
-    return scores
+def mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis without the values that are NaN; NaN where all are."""
+    known = np.isfinite(values)
+    return np.where(known, values, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
