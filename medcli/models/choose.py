@@ -2,7 +2,7 @@
 
 import keras
 
-from medcli.config.schema import Config
+from medcli.config.schema import Config, Model
 from medcli.errors import ConfigError
 from medcli.models.cnn import build_cnn
 from medcli.models.resnet import build_resnet18
@@ -12,17 +12,27 @@ from medcli.preprocessing.plan import Plan
 BY_TASK = {"classification": "resnet18", "detection": "yolo", "segmentation": "unet"}
 
 
+def resolve(settings: Model, plan: Plan) -> Model:
+    """The settings with every `auto` decided, as a run folder keeps them: later defaults must not change old runs."""
+    name = BY_TASK[plan.task] if settings.name == "auto" else settings.name
+    volumes = plan.task == "segmentation" and plan.dimensions == 3
+    width = (16 if volumes else 32) if settings.width == "auto" else settings.width
+    stages = (
+        {"cnn": 2, "resnet18": 4}.get(name, plan.stages) if settings.stages == "auto" else settings.stages
+    )
+    return settings.model_copy(update={"name": name, "width": width, "stages": stages})
+
+
 def build_model(config: Config, plan: Plan) -> keras.Model:
     """A new network for the plan; raises ConfigError when the name does not fit the task."""
-    settings = config.model
-    name = BY_TASK[plan.task] if settings.name == "auto" else settings.name
-    match plan.task, name:
+    settings = resolve(config.model, plan)
+    match plan.task, settings.name:
         case "classification", "cnn":
             return build_cnn(
                 _whole(plan),
                 plan.num_classes,
-                width=_or(settings.width, 32),
-                stages=_or(settings.stages, 2),
+                width=settings.width,
+                stages=settings.stages,
                 activation=settings.activation,
                 dropout=settings.dropout,
             )
@@ -30,8 +40,8 @@ def build_model(config: Config, plan: Plan) -> keras.Model:
             return build_resnet18(
                 _whole(plan),
                 plan.num_classes,
-                width=_or(settings.width, 32),
-                stages=_or(settings.stages, 4),
+                width=settings.width,
+                stages=settings.stages,
                 activation=settings.activation,
                 norm=settings.norm,
                 dropout=settings.dropout,
@@ -41,20 +51,20 @@ def build_model(config: Config, plan: Plan) -> keras.Model:
                 (*(plan.patch or ()), plan.channels),
                 plan.num_classes + 1,
                 strides=plan.strides,
-                width=_or(settings.width, 32 if plan.dimensions == 2 else 16),
+                width=settings.width,
                 activation=settings.activation,
                 norm=settings.norm,
                 dropout=settings.dropout,
                 deep_supervision=settings.deep_supervision,
             )
-        case "classification", _:
+        case "classification", name:
             from medcli.models.applications import build_application
 
             return build_application(
                 name, _whole(plan), plan.num_classes, weights=settings.weights, dropout=settings.dropout
             )
     raise ConfigError(
-        f"model.name: expected a network for {plan.task} ({BY_TASK[plan.task]} or auto), got {name!r}."
+        f"model.name: expected a network for {plan.task} ({BY_TASK[plan.task]} or auto), got {settings.name!r}."
     )
 
 
@@ -64,7 +74,3 @@ def _whole(plan: Plan) -> tuple[int, ...]:
             f"preprocess.size: {plan.task} needs one size for all images, got native; give one or auto."
         )
     return (*plan.size, plan.channels)
-
-
-def _or(value, default: int) -> int:
-    return default if value == "auto" else value

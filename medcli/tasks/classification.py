@@ -8,6 +8,7 @@ import tensorflow as tf
 from medcli.config.schema import Config
 from medcli.datasets.classification import ClassificationSet, class_targets, flip_axes
 from medcli.losses.classification import LOSSES
+from medcli.metrics.bootstrap import mean_of_known
 from medcli.metrics.classification import auroc
 from medcli.models.choose import build_model
 from medcli.preprocessing.plan import Plan
@@ -97,9 +98,6 @@ def class_weights(targets: np.ndarray, setting) -> np.ndarray | None:
 
 
 def mean_auroc(targets: np.ndarray, probabilities: np.ndarray) -> float:
-    """Area under the ROC curve, one class against the rest, mean over the classes with both kinds of cases; else 0.5."""
-    areas = [
-        float(auroc(targets[:, index] > 0.5, probabilities[:, index])) for index in range(targets.shape[1])
-    ]
-    known = [area for area in areas if np.isfinite(area)]
-    return float(np.mean(known)) if known else 0.5
+    """Area under the ROC curve, one class against the rest, mean over those with both kinds of cases; else 0.5."""
+    areas = [auroc(targets[:, index] > 0.5, probabilities[:, index]) for index in range(targets.shape[1])]
+    return float(np.nan_to_num(mean_of_known(np.array(areas)), nan=0.5))

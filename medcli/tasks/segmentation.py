@@ -8,6 +8,7 @@ import tensorflow as tf
 from medcli.config.schema import Config
 from medcli.datasets.segmentation import SegmentationSet
 from medcli.losses.segmentation import IGNORE, LOSSES, deep_supervision
+from medcli.metrics.bootstrap import mean_of_known
 from medcli.metrics.segmentation import dice, overlap_counts
 from medcli.models.choose import build_model
 from medcli.preprocessing.plan import Plan
@@ -51,7 +52,7 @@ class Segmentation:
             losses.append(voxel_loss(labels, probabilities))
             predicted = np.where(labels == IGNORE, 0, probabilities.argmax(axis=-1))
             scores.append(dice(*overlap_counts(labels, predicted, self.plan.num_classes)))
-        means = np.nan_to_num(mean_of_known(np.array(scores)))
+        means = np.nan_to_num(mean_of_known(np.array(scores), axis=0))
         per_class = dict(zip(self.plan.classes, means.tolist(), strict=True))
         measures = {"loss": float(np.mean(losses)), "dice": float(np.mean(list(per_class.values())))}
         if len(per_class) > 1:
@@ -81,9 +82,3 @@ def voxel_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
         probabilities, np.where(known, labels, 0)[..., None].astype(np.int64), axis=-1
     )[..., 0]
     return float(-np.log(np.clip(chosen[known], 1e-7, 1)).mean()) if known.any() else 0.0
-
-
-def mean_of_known(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis without the values that are NaN; NaN where all are."""
-    known = np.isfinite(values)
-    return np.where(known, values, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)

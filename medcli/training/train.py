@@ -12,6 +12,7 @@ from medcli.config.loading import load_config
 from medcli.config.schema import Config
 from medcli.devices import choose_precision, setup_devices
 from medcli.errors import DataError, RunError
+from medcli.models.choose import resolve
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared
 from medcli.run import create_run, precision, write_environment
@@ -110,5 +111,12 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
         update["batch_size"] = min(update.get("batch_size", plan.batch_size), 4)
         small = settings.model_copy(update={"epochs": 2, "steps_per_epoch": SMOKE_STEPS, "max_minutes": None})
         config = config.model_copy(update={"train": small})
-    config = config.model_copy(update={"data": made_with.data, "preprocess": made_with.preprocess})
-    return config, plan.model_copy(update=update)
+    plan = plan.model_copy(update=update)
+    config = config.model_copy(
+        update={
+            "data": made_with.data,
+            "preprocess": made_with.preprocess,
+            "model": resolve(config.model, plan),
+        }
+    )
+    return config, plan
