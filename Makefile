@@ -32,7 +32,7 @@ test: setup  ## Run all tests
 	$(BIN)/pytest -n $(JOBS) --dist loadfile
 
 lint: setup  ## Check style and types
-	$(BIN)/ruff check . && $(BIN)/mypy
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: setup  ## Measure against peers; takes long, and reads the public data where they are there
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -13,7 +13,9 @@ from medcli.tasks.choose import task_for  # noqa: E402
 from tests.made_up import prepared_folder  # noqa: E402
 
 
-@pytest.fixture(params=[("classification", 2), ("classification", 3), ("segmentation", 2), ("segmentation", 3)])
+@pytest.fixture(
+    params=[("classification", 2), ("classification", 3), ("segmentation", 2), ("segmentation", 3)]
+)
 def training_set(request, tmp_path):
     task, dimensions = request.param
     config = prepared_folder(tmp_path / "prepared", task, dimensions=dimensions, train={"augment": "strong"})
@@ -48,7 +50,8 @@ def test_store_gives_back_each_array_and_its_parts(in_memory):
 
 def test_patches_keep_image_and_label_together(tmp_path):
     """The made-up disc is bright: after any warp the label must lie on the bright part."""
-    config = prepared_folder(tmp_path / "p", "segmentation", dimensions=3, train={"augment": "strong", "foreground": 1.0})
+    train = {"augment": "strong", "foreground": 1.0}
+    config = prepared_folder(tmp_path / "p", "segmentation", dimensions=3, train=train)
     prepared = Prepared.open(tmp_path / "p")
     training_set = task_for(config, prepared.plan).training_set(prepared, prepared.split("train"))
     for images, labels in feed(training_set, batch_size=4, first_batch=0, last_batch=4):

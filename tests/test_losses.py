@@ -13,7 +13,9 @@ TARGETS = np.array([[0, 1], [1, 0]], np.float32)
 
 def test_cross_entropy_is_the_mean_of_minus_log_p():
     # -(ln 0.75 + ln 0.5) / 2
-    assert float(classification.cross_entropy(TARGETS, LOGITS)) == pytest.approx((0.287682 + 0.693147) / 2, abs=1e-5)
+    assert float(classification.cross_entropy(TARGETS, LOGITS)) == pytest.approx(
+        (0.287682 + 0.693147) / 2, abs=1e-5
+    )
 
 
 def test_weights_count_each_case_by_its_class():
@@ -24,7 +26,9 @@ def test_weights_count_each_case_by_its_class():
 def test_smoothing_spreads_the_target():
     # targets become 0.05 and 0.95
     expected = -(0.05 * np.log(0.25) + 0.95 * np.log(0.75) + np.log(0.5)) / 2
-    assert float(classification.cross_entropy(TARGETS, LOGITS, smoothing=0.1)) == pytest.approx(expected, abs=1e-5)
+    assert float(classification.cross_entropy(TARGETS, LOGITS, smoothing=0.1)) == pytest.approx(
+        expected, abs=1e-5
+    )
 
 
 def test_focal_scales_by_one_minus_p_squared():
@@ -34,7 +38,9 @@ def test_focal_scales_by_one_minus_p_squared():
 
 def test_mean_squared_error_is_that_of_the_probabilities():
     # (0.25^2 + 0.25^2) / 2 and (0.5^2 + 0.5^2) / 2
-    assert float(classification.mean_squared_error(TARGETS, LOGITS)) == pytest.approx((0.0625 + 0.25) / 2, abs=1e-6)
+    assert float(classification.mean_squared_error(TARGETS, LOGITS)) == pytest.approx(
+        (0.0625 + 0.25) / 2, abs=1e-6
+    )
 
 
 def test_multi_label_is_the_mean_over_labels_of_binary_cross_entropy():

@@ -21,7 +21,13 @@ SETTINGS = {
     "seed": 3,
     "deterministic": True,
     "model": {"name": "cnn", "width": 8},
-    "train": {"epochs": 4, "steps_per_epoch": 5, "batch_size": 4, "validate_every": 1, "mixed_precision": "float32"},
+    "train": {
+        "epochs": 4,
+        "steps_per_epoch": 5,
+        "batch_size": 4,
+        "validate_every": 1,
+        "mixed_precision": "float32",
+    },
 }
 
 
@@ -103,7 +109,9 @@ def test_killed_without_warning_and_resumed_gives_equal_weights(undisturbed, tmp
         "prepared, run = map(Path, sys.argv[1:])\n"
         "train(load_config(prepared / 'config.yaml'), prepared, run, on_event=die)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program, folder / "prepared", tmp_path / "run"], capture_output=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, folder / "prepared", tmp_path / "run"], capture_output=True
+    )
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
     config = undisturbed[1]
     train(config, folder / "prepared", tmp_path / "run", resume=True)
@@ -127,7 +135,9 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(undisturbed, tmp_path
 
 def test_a_run_is_not_overwritten_without_force(undisturbed):
     folder, config, _, _ = undisturbed
-    with pytest.raises(UsageError, match="holds a run already; continue it with --resume or replace it with --force"):
+    with pytest.raises(
+        UsageError, match="holds a run already; continue it with --resume or replace it with --force"
+    ):
         train(config, folder / "prepared", folder / "run")
 
 
@@ -140,7 +150,9 @@ def test_resume_with_other_settings_is_refused(undisturbed):
 
 def test_config_that_was_prepared_otherwise_is_refused(undisturbed, tmp_path):
     folder, config, _, _ = undisturbed
-    other = config.model_copy(update={"preprocess": config.preprocess.model_copy(update={"contrast": "clahe"})})
+    other = config.model_copy(
+        update={"preprocess": config.preprocess.model_copy(update={"contrast": "clahe"})}
+    )
     with pytest.raises(RunError, match=r"prepared with other settings \(preprocess.contrast\)"):
         train(other, folder / "prepared", tmp_path / "run")
 
@@ -152,13 +164,17 @@ def test_a_loss_that_is_not_a_number_stops_with_advice(tmp_path):
 
     for record in Prepared.open(tmp_path / "prepared").records:
         write_array(image_path(tmp_path / "prepared", record.key), np.full((16, 24, 1), np.nan, np.float32))
-    with pytest.raises(RunError, match="the loss is not a number after step 1; lower train.learning_rate"):
+    with pytest.raises(RunError, match=r"the loss is not a number after step 1; lower train.learning_rate"):
         train(config, tmp_path / "prepared", tmp_path / "run")
 
 
-@pytest.mark.parametrize(("task", "dimensions"), [("segmentation", 2), ("segmentation", 3), ("classification", 3)])
+@pytest.mark.parametrize(
+    ("task", "dimensions"), [("segmentation", 2), ("segmentation", 3), ("classification", 3)]
+)
 def test_smoke_goes_through_everything(tmp_path, task, dimensions):
-    config = prepared_folder(tmp_path / "prepared", task, dimensions=dimensions, model={"width": 8, "stages": 2})
+    config = prepared_folder(
+        tmp_path / "prepared", task, dimensions=dimensions, model={"width": 8, "stages": 2}
+    )
     result = train(config, tmp_path / "prepared", tmp_path / "run", smoke=True)
     assert result.epochs == 2
     assert Run.open(tmp_path / "run").load_model().count_params() > 0
@@ -185,13 +201,18 @@ def test_two_replicas_train_as_one(tmp_path):
         "training.setup_devices = lambda *a, **k: tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])\n"
         "from tests.made_up import prepared_folder\n"
         "folder = Path(sys.argv[1])\n"
-        "config = prepared_folder(folder / 'prepared', 'classification', model={'name': 'resnet18', 'width': 8, 'stages': 2},\n"
-        "    train={'epochs': 3, 'steps_per_epoch': 10, 'batch_size': 4, 'mixed_precision': 'float32', 'augment': 'none'})\n"
+        "config = prepared_folder(folder / 'prepared', 'classification',\n"
+        "    model={'name': 'resnet18', 'width': 8, 'stages': 2},\n"
+        "    train={'epochs': 3, 'steps_per_epoch': 10, 'batch_size': 4, 'mixed_precision': 'float32',\n"
+        "        'augment': 'none'})\n"
         "result = training.train(config, folder / 'prepared', folder / 'run')\n"
         "print(result.epochs)\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+        [sys.executable, "-c", program, tmp_path],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
     )
     assert ended.returncode == 0, ended.stderr[-2000:]
     run = Run.open(tmp_path / "run")
