@@ -51,7 +51,7 @@ def write_report(
         _pictures(out, plan, records), "As the network sees them, before augmentation."
     )
     page.heading("Splits").table(_split_table(plan, records), "Cases in which a class occurs.")
-    page.heading("Decisions").table(_decisions(plan))
+    page.heading("Decisions").table(_decisions(plan, records))
     page.heading("Fingerprint")
     page.paragraph("Of all cases that are not kept for testing; the full numbers are in fingerprint.json.")
     page.table(_numbers_table(numbers))
@@ -93,13 +93,14 @@ def _kind(problem: Problem) -> str:
     return f"{problem.left_out} {' '.join(words[:12])}"
 
 
-def _decisions(plan: Plan) -> list[dict[str, str]]:
+def _decisions(plan: Plan, records: Sequence[Record]) -> list[dict[str, str]]:
+    """What every decision was, and why."""
     values = plan.model_dump()
     values["intensity"] = "; ".join(_rule(rule.model_dump()) for rule in plan.intensity)
-    values["window"] = None
-    shown = {"split": "", **{name: values.get(name, "") for name in plan.reasons if name != "split"}}
+    values["split"] = ", ".join(f"{part} {sum(r.split == part for r in records)}" for part in PARTS)
+    values["window"] = "see intensity"
     return [
-        {"decision": name, "value": _text(shown.get(name)), "why": reason}
+        {"decision": name, "value": _text(values.get(name)), "why": reason}
         for name, reason in plan.reasons.items()
     ]
 
@@ -116,6 +117,8 @@ def _rule(rule: dict[str, Any]) -> str:
 def _text(value: Any) -> str:
     if value is None:
         return "native"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list) and value and all(isinstance(entry, int | float) for entry in value):
         return " x ".join(f"{entry:g}" for entry in value)
     if isinstance(value, list):
@@ -224,14 +227,19 @@ def _channel(number: int, numbers: dict[str, Any]) -> str:
 
 
 def _values_figure(entry: dict[str, Any]) -> "Figure":
-    """Density between the percentiles, of all values and of the labelled ones."""
+    """Density between the percentiles, of all values and of the labelled ones; long tails are drawn shorter."""
     figure, axes = _axes("value", "share of the values")
+    everything = list(entry["all"]["percentiles"].values())
+    low, middle, high = everything[1], everything[len(everything) // 2], everything[-2]
+    unit = max(abs(middle), (high - low) / 100, 1e-6)
+    if max(abs(low), abs(high)) > 20 * unit:
+        axes.set_xscale("asinh", linear_width=unit)
+        grid = np.sinh(np.linspace(np.arcsinh(low / unit), np.arcsinh(high / unit), 41)) * unit
+    else:
+        grid = np.linspace(low, high if high > low else low + 1, 41)
     for number, (name, summary) in enumerate(entry.items()):
         levels = [float(level) for level in summary["percentiles"]]
-        values = list(summary["percentiles"].values())
-        low, high = values[1], values[-2]
-        grid = np.linspace(low, high, 41) if high > low else np.array([low - 0.5, low + 0.5])
-        share = np.diff(np.interp(grid, values, levels)) / 100
+        share = np.diff(np.interp(grid, list(summary["percentiles"].values()), levels)) / 100
         axes.stairs(share, grid, fill=True, alpha=0.45, color=HEXES[number + 1], label=name)
     axes.legend(frameon=False)
     return figure
