@@ -26,6 +26,7 @@ def resolve(settings: Model, plan: Plan) -> Model:
 def build_model(config: Config, plan: Plan) -> keras.Model:
     """A new network for the plan; raises ConfigError when the name does not fit the task."""
     settings = resolve(config.model, plan)
+    assert settings.width != "auto" and settings.stages != "auto"  # decided just now
     match plan.task, settings.name:
         case "classification", "cnn":
             return build_cnn(
