@@ -104,7 +104,7 @@ def _other(run: Run, data: Config, wanted: str | None) -> Selection:
         raise ConfigError(
             f"--data: the run is for {run.plan.task}, the config for {data.task}; give one for the same task."
         )
-    discovery = discover(data)
+    discovery = discover(data, for_training=False)
     part = wanted or "all"
     plan = run.plan
     if plan.task == "segmentation":

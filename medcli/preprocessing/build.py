@@ -83,10 +83,11 @@ def preprocess(config: Config, out: Path, *, force: bool = False, progress: Prog
     began = time.monotonic()
     out = Path(out)
     try:
+        found = discover(config)
         with owned(out):
             if force:
                 clear(out)
-            summary = _Build(config, out, progress).run()
+            summary = _Build(config, out, progress).run(found)
     except OSError as error:
         raise disk_fault(error, out) from error
     return replace(summary, seconds=time.monotonic() - began)
@@ -98,9 +99,8 @@ class _Build:
     out: Path
     progress: Progress
 
-    def run(self) -> Summary:
+    def run(self, found: Discovery) -> Summary:
         config, root = self.config, self.config.data.root
-        found = discover(config)
         checked = checks.check(self._scanned(found.cases), config.task, root, multi_label=found.multi_label)
         seen, problems = checked.seen, [*found.problems, *checked.problems]
         if not seen:
@@ -177,7 +177,10 @@ class _Build:
             return LabelRule(list(found.classes or []), [], "as the data say, in this order")
         ids = {value for entry in seen for value in entry.scan.labels}
         separate = any(len(entry.case.masks) > 1 for entry in seen)
-        return label_rule(self.config.data, found.label_ids, ids, separate_masks=separate)
+        rule = label_rule(self.config.data, found.label_ids, ids, separate_masks=separate)
+        if found.label_ids == {} and found.classes:  # every value above zero is the one class, which has a name
+            rule = replace(rule, classes=list(found.classes), label_ids=[])
+        return rule
 
     def _plan(
         self,

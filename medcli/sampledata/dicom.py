@@ -37,7 +37,7 @@ def write_radiograph(path: Path, array: np.ndarray, visit: Visit, *, inverted: b
     data.PresentationIntentType = "FOR PRESENTATION"
     data.ImageType = ["DERIVED", "PRIMARY"]
     data.BodyPartExamined, data.ViewPosition, data.PatientOrientation = "CHEST", "PA", ["L", "F"]
-    data.ImageLaterality = "U"
+    data.ImageLaterality, data.DetectorType, data.AcquisitionContextSequence = "U", "DIRECT", []
     data.ImagerPixelSpacing, data.PixelSpacing = [1.9, 1.9], [1.9, 1.9]
     data.PixelSpacingCalibrationType = "GEOMETRY"
     data.BurnedInAnnotation, data.LossyImageCompression, data.PresentationLUTShape = "NO", "00", "IDENTITY"

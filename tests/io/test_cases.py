@@ -100,7 +100,7 @@ def test_a_column_split_is_not_used_unless_named(tmp_path):
 
 def test_rows_at_fault_do_not_stop_the_others(tmp_path):
     touch(tmp_path, "a.png", "b.png", "c.png", "d.png")
-    write(tmp_path, "t.csv", "image,label\na.png,x\nb.png,y\nc.png,\nd.png,z\ne.png,x\na.png,y\n")
+    write(tmp_path, "t.csv", "image,label\na.png,x\nb.png,y\nc.png,\nd.png,z\ne.png,x\na.png,y\n,x\n")
     found = find(tmp_path, table="t.csv", classes=["x", "y"])
     assert names(found) == ["a", "b"]
     assert left_out(found) == {
@@ -108,6 +108,7 @@ def test_rows_at_fault_do_not_stop_the_others(tmp_path):
         "d": "its class 'z' is not one of x, y (data.classes).",
         "e": "t.csv lists this image, but there is no such file.",
         "a": "there is another case of this name; the first is used.",
+        "": "line 8 names no image.",
     }
 
 
@@ -339,7 +340,7 @@ def test_coco(tmp_path):
     touch(tmp_path, "images/a.png", "images/b.png")
     write(tmp_path, "labels.json", coco("a.png", "b.png", "c.png"))
     found = find(tmp_path, "detection", labels="labels.json")
-    assert (found.format, found.classes, names(found)) == ("coco", ["x", "late"], ["a", "b"])
+    assert (found.format, found.classes, names(found)) == ("coco", ["x"], ["a", "b"])
     np.testing.assert_array_equal(found.cases[0].boxes.corners, [(2, 1, 6, 4)])
     assert len(found.cases[1].boxes) == 0
     assert left_out(found) == {"c": "labels.json lists this image, but there is no such file."}

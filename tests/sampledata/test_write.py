@@ -188,6 +188,25 @@ def test_dicom_headers_say_that_the_people_are_made_up(samples):
     assert len({item.SeriesInstanceUID for item in slices}) == 1
 
 
+@pytest.mark.parametrize("kind", ["classification", "volumes"])
+def test_dicom_files_have_all_that_the_standard_requires(samples, kind):
+    """By the tables of PS3.3 that highdicom brings: attributes of type 1 and 2 in mandatory modules."""
+    standard = pytest.importorskip("highdicom._standard_utils")
+    data = pydicom.dcmread(
+        next(samples[kind, "dicom"].parent.glob("images/person*/**/*.dcm"), None)
+        or samples[kind, "dicom"].parent / "images/person_001_1.dcm"
+    )
+    iod = standard.get_sop_class_iod_map()[data.SOPClassUID]
+    for module in standard.get_iod_module_map()[iod]:
+        if module["usage"] == "M":
+            standard.check_required_attributes(data, module["key"], recursive=False)
+    assert [
+        element.keyword
+        for element in data
+        if not standard.is_attribute_in_iod(element.keyword, data.SOPClassUID)
+    ] == []
+
+
 @pytest.mark.filterwarnings("error")
 def test_every_dicom_value_fits_its_representation(samples):
     """pydicom checks values strictly when asked; a violation would warn, and warnings are errors here."""

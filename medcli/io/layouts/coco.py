@@ -15,7 +15,7 @@ def find(data: Data, task: str) -> Found:
     """Cases in the order of `images`. An image without annotations is one known to be empty.
 
     `data.labels` is the JSON file, or a mapping from train, val and test to one each. Classes are those
-    declared, else the categories by their ids. With `data.classes` as a mapping, its numbers are category
+    declared, else the categories that occur, by their ids. With `data.classes` as a mapping, its numbers are category
     ids.
     """
     found = Found()
@@ -29,7 +29,8 @@ def find(data: Data, task: str) -> Found:
                 annotation.names = [renamed.get(numbers[name], name) for name in annotation.names]
     annotations = [annotation for _, _, coco in files for annotation in coco.annotations]
     listed = dict.fromkeys(name for _, _, coco in files for name in coco.categories.values())
-    found.classes = annotation_classes(data, annotations, listed)
+    occurring = {name for annotation in annotations for name in annotation.names}
+    found.classes = annotation_classes(data, annotations, [name for name in listed if name in occurring])
     entries = [(split, path, annotation) for split, path, coco in files for annotation in coco.annotations]
     images = [_image(data, path, annotation.image) for _, path, annotation in entries]
     for (split, path, annotation), image, case in zip(entries, images, unique_names(images), strict=True):

@@ -13,6 +13,9 @@ from medcli.io.names import is_image, safe_name, stem, unique_names
 from medcli.io.readers import SUFFIXES
 from medcli.io.tables import IMAGE_COLUMNS, LABEL_COLUMNS, Table, open_table
 
+NO_NAME = "(no name)"
+"""Stands for the image of a row whose image column is empty."""
+
 TRUE, FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 
 
@@ -31,22 +34,23 @@ def find(data: Data, task: str) -> Found:
     label = _masks(data, table, found) if task == "segmentation" else _classes(data, table, found)
     images = [image_paths(data, table, row) for row in table.rows]
     names = case_names(table, images)
-    for row, name, paths in zip(table.rows, names, images, strict=True):
+    for number, (row, name, paths) in enumerate(zip(table.rows, names, images, strict=True), start=2):
         missing = [path for path in paths if not path.exists()]
-        if missing:
+        if missing and missing[0].name == NO_NAME:
+            found.leave_out("", table.path.name, f"line {number} names no image.")
+        elif missing:
             found.leave_out(
                 name,
                 shown(missing[0], data.root),
                 f"{table.path.name} lists this image, but there is no such file.",
             )
-            continue
-        fields, fault = label(row)
-        if fault:
-            found.leave_out(name, shown(paths[0], data.root), fault)
         else:
-            found.cases.append(
-                Case(name=name, images=tuple(map(Source, paths)), **row_fields(table, row), **fields)
-            )
+            fields, fault = label(row)
+            if fault:
+                found.leave_out(name, shown(paths[0], data.root), fault)
+            else:
+                sources = tuple(map(Source, paths))
+                found.cases.append(Case(name=name, images=sources, **row_fields(table, row), **fields))
     return found
 
 
@@ -91,7 +95,9 @@ def _resolve(name: str, folders: Sequence[Path]) -> Path:
     candidates = [folder / name for folder in folders]
     if name and not is_image(Path(name)):
         candidates += [folder / (name + ending) for folder in folders for ending in SUFFIXES]
-    return next((path for path in candidates if name and path.exists()), candidates[0])
+    if not name:
+        return folders[0] / NO_NAME
+    return next((path for path in candidates if path.exists()), candidates[0])
 
 
 Label = Callable[[dict[str, str]], tuple[dict, str]]
