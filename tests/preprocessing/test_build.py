@@ -399,3 +399,28 @@ def test_out_is_a_file(tmp_path, pictures):
     (tmp_path / "out").write_text("")
     with pytest.raises(RunError, match="expected a folder, found a file"):
         preprocess(pictures_config(pictures), tmp_path / "out")
+
+
+def test_dicom_and_nifti_of_the_same_scans_are_prepared_alike(tmp_path, shared_data):
+    """PET of three patients as DICOM series with RTSTRUCT, and as NIfTI with masks: an oracle for geometry."""
+    patterns = {
+        "dicom": ("dicom/{case}/PET/image", "dicom/{case}/PET/mask"),
+        "nifti": ("nifti/{case}/PET_image.nii.gz", "nifti/{case}/PET_mask.nii.gz"),
+    }
+    prepared = {}
+    for kind, (images, labels) in patterns.items():
+        data = {
+            "root": str(shared_data / "sts_pet_mr"),
+            "images": images,
+            "labels": labels,
+            "labels_are": "binary",
+            "include": "^STS_0(08|19|25)$",
+        }
+        sections = {"task": "segmentation", "data": data, "preprocess": {"spacing": [3.0, 4.0, 4.0]}}
+        preprocess(from_dict(sections, folder=tmp_path), tmp_path / kind)
+        prepared[kind] = Prepared.open(tmp_path / kind)
+    assert len(prepared["dicom"].records) == 3
+    for one, other in zip(prepared["dicom"].records, prepared["nifti"].records, strict=True):
+        assert np.allclose(prepared["dicom"].image(one), prepared["nifti"].image(other), atol=1e-5)
+        a, b = prepared["dicom"].label(one), prepared["nifti"].label(other)
+        assert 2 * np.sum(a & b) / (a.sum() + b.sum()) > 0.97  # contours filled by two programs
