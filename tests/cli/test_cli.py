@@ -10,7 +10,6 @@ import typer
 
 from medcli import __version__
 from medcli.cli import faults
-from medcli.cli.app import app
 from medcli.errors import DataError, GateNotMet, SomeCasesFailed
 
 HEAVY = ("tensorflow", "keras", "numpy", "pydicom", "scipy", "pydantic", "matplotlib", "rich")
@@ -18,20 +17,6 @@ COMMANDS = [
     ("preprocess",), ("train",), ("evaluate",), ("predict",), ("deidentify",), ("sample",), ("doctor",),
     ("config", "show"), ("config", "check"), ("config", "schema"), ("config", "reference"),
 ]  # fmt: skip
-
-
-@pytest.fixture
-def medcli(capsys, monkeypatch):
-    """Run the command line in this process; gives exit code, stdout and stderr."""
-    monkeypatch.setattr(faults, "silence", lambda **_: None)
-
-    def medcli(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(faults, "debug", False)
-        code = faults.run(app, [str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return medcli
 
 
 @pytest.fixture
@@ -120,7 +105,7 @@ def test_every_fault_of_a_config_is_a_line(medcli, tmp_path):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_faults_become_one_line_and_their_exit_code(medcli, capsys, fault, code, message):
+def test_faults_become_one_line_and_their_exit_code(capsys, fault, code, message):
     faulty = typer.Typer()
 
     @faulty.command()
@@ -134,7 +119,7 @@ def test_faults_become_one_line_and_their_exit_code(medcli, capsys, fault, code,
     assert "Traceback" not in err and "MUSTERMANN" not in err
 
 
-def test_debug_shows_the_place_without_local_variables(medcli, capsys):
+def test_debug_shows_the_place_without_local_variables(capsys):
     faulty = typer.Typer()
 
     @faulty.command()
@@ -146,7 +131,6 @@ def test_debug_shows_the_place_without_local_variables(medcli, capsys):
     err = capsys.readouterr().err
     assert "Traceback (most recent call last)" in err and "in fail" in err
     assert "name = " not in err.replace('name = "MUSTERMANN^ERIKA"', "")
-    faults.debug = False
 
 
 def test_config_show_is_yaml_that_reads_back(medcli, config, tmp_path):
