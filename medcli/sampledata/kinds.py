@@ -147,7 +147,7 @@ def write_nifti(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
 
 
 KINDS = {
-    "classification": Kind(("png", "dicom"), 160, write_chest),
+    "classification": Kind(("png", "dicom"), 240, write_chest),
     "detection": Kind(("voc", "coco"), 60, write_blood, finish_blood),
     "segmentation": Kind(("png",), 40, write_cells),
     "volumes": Kind(("nifti", "dicom"), 16, write_organs),
