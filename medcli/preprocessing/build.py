@@ -178,7 +178,7 @@ class _Build:
         ids = {value for entry in seen for value in entry.scan.labels}
         separate = any(len(entry.case.masks) > 1 for entry in seen)
         rule = label_rule(self.config.data, found.label_ids, ids, separate_masks=separate)
-        if found.label_ids == {} and found.classes:  # every value above zero is the one class, which has a name
+        if found.label_ids == {} and found.classes:  # everything above zero is the one class that is named
             rule = replace(rule, classes=list(found.classes), label_ids=[])
         return rule
 
