@@ -3,7 +3,6 @@ PYTHON ?= python3
 EXTRAS ?= dev
 JOBS ?= 2
 BIN := .venv/bin
-DEMO := demo
 
 ifneq ($(shell command -v uv),)
 INSTALL := uv venv --quiet --allow-existing --python $(PYTHON) .venv && uv pip install --quiet --compile-bytecode --python $(BIN)/python
@@ -21,12 +20,12 @@ setup: .venv/.installed  ## Make .venv and install the tested versions into it
 .venv/.installed: pyproject.toml constraints.txt
 	$(INSTALL) -c constraints.txt -e '.[$(EXTRAS)]' && touch $@
 
-demo: setup  ## Made-up X-rays to a measured model, predictions and a report; about 5 minutes with the install
-	$(BIN)/medcli sample classification $(DEMO)/data --force
-	$(BIN)/medcli preprocess $(DEMO)/data/config.yaml --out $(DEMO)/prepared --force
-	$(BIN)/medcli train $(DEMO)/data/config.yaml --prepared $(DEMO)/prepared --run $(DEMO)/run --force --set train.max_minutes=2
-	$(BIN)/medcli evaluate $(DEMO)/run --force
-	$(BIN)/medcli predict $(DEMO)/run $(DEMO)/data/images --out $(DEMO)/predictions --overlays --force
+demo: setup  ## Made-up X-rays to a measured model, predictions and a report; under 10 minutes with the install
+	$(BIN)/medcli sample classification demo/data --force
+	$(BIN)/medcli preprocess configs/demo.yaml
+	$(BIN)/medcli train configs/demo.yaml --force
+	$(BIN)/medcli predict demo/run 'demo/data/images/person_00*' --out demo/predictions --overlays --force
+	$(BIN)/medcli evaluate demo/run --force
 
 test: setup  ## Run all tests
 	$(BIN)/pytest -n $(JOBS) --dist loadfile

@@ -75,11 +75,17 @@ def absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         key = tuple(setting.key.split("."))
         found = get(result, key)
         if setting.is_path and isinstance(found, str | Path):
-            put(result, key, folder / Path(found).expanduser())
+            put(result, key, _absolute(found, folder))
     weights = get(result, WEIGHTS)
     if isinstance(weights, str) and weights not in WEIGHTS_WORDS:
-        put(result, WEIGHTS, str(folder / Path(weights).expanduser()))
+        put(result, WEIGHTS, str(_absolute(weights, folder)))
     return result
+
+
+def _absolute(path: str | Path, folder: Path) -> Path:
+    """Symbolic links are kept as they are written, except where `..` has to step out of one."""
+    absolute = folder / Path(path).expanduser()
+    return absolute.resolve() if ".." in absolute.parts else absolute
 
 
 def _filled(values: dict[str, Any], folder: Path, name: str) -> dict[str, Any]:

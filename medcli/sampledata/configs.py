@@ -59,6 +59,15 @@ _MORE = {
 preprocess:
   size: [64, 60] # a third of the pictures' own size: quick, and the opacities stay visible
 
+model:
+  name: cnn # learns this within a minute or two
+  stages: 3
+
+train:
+  epochs: 100
+  batch_size: 16
+  augment: light
+
 evaluate:
   positive: opacity
 """,

@@ -48,7 +48,7 @@ def test_paths_of_the_file_start_from_its_folder(write, monkeypatch, tmp_path_fa
     )
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     config = load_config(path)
-    assert config.data.root == path.parent / ".." / "images"
+    assert config.data.root == path.parent.parent / "images"
     assert config.data.split.file == path.parent / "split.csv"
     assert config.model.weights == str(path.parent / "old" / "run")
 
