@@ -79,6 +79,11 @@ class TrainingDisplay:
                 self._bars.update(
                     self._task, description=step_line(event), completed=event["step"], total=event["steps"]
                 )
+            case "weights":
+                self._bars.console.print(
+                    f"started from {event['file']}: {event['filled']} of {event['total']} arrays fit",
+                    markup=False,
+                )
             case "epoch" if event.get("validated"):
                 self._bars.console.print(epoch_line(event), markup=False)
 

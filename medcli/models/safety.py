@@ -13,11 +13,13 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from medcli.errors import RunError
 from medcli.files import sha256, write_text
@@ -91,6 +93,27 @@ def load_weights_safely(model: "keras.Model", path: Path | str) -> None:
                 f"{path}: the weights do not fit this network ({where}); "
                 "the file belongs to another configuration, or the run folder was changed after training."
             ) from None
+
+
+def transfer_weights(model: "keras.Model", path: Path | str) -> tuple[int, int]:
+    """Fill what fits of a network with the weights of a checked `.keras` file: how many arrays, of how many.
+
+    Layers whose shapes differ (another number of classes or channels) keep their own values.
+
+    Raises:
+        RunError: The file fails a check, or nothing of it fits.
+    """
+    before = [np.asarray(variable) for variable in model.weights]
+    with checked(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras names every layer that does not fit
+        with suppress(ValueError, KeyError, OSError, TypeError):
+            model.load_weights(str(file.weights), skip_mismatch=True)
+    filled = sum(not np.array_equal(old, new) for old, new in zip(before, model.weights, strict=True))
+    if filled == 0:
+        raise RunError(
+            f"{path}: none of its weights fit this network; use the weights of the same kind of network."
+        )
+    return filled, len(before)
 
 
 def load_model_safely(path: Path | str) -> "keras.Model":

@@ -121,6 +121,11 @@ class Loop:
 
     # The loop ------------------------------------------------------------------------------------------------------
 
+    def reset_averages(self) -> None:
+        """Start the moving average from the weights as they are now."""
+        for average, variable in zip(self.averages, self._averaged(), strict=True):
+            average.assign(variable.value)
+
     def restore(self) -> None:
         """Continue from the newest checkpoint that can be read; from the beginning when there is none."""
         found = self.checkpoints.newest()

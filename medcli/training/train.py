@@ -13,9 +13,10 @@ from medcli.config.schema import Config
 from medcli.devices import choose_precision, setup_devices
 from medcli.errors import DataError, RunError
 from medcli.models.choose import resolve
+from medcli.models.safety import transfer_weights
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared
-from medcli.run import create_run, precision, write_environment
+from medcli.run import MODEL, create_run, precision, write_environment
 from medcli.tasks.choose import task_for
 from medcli.training.loop import Event, Loop, Result
 
@@ -78,9 +79,21 @@ def train(
             "validation_cases": len(validation),
         },
     )
+    if config.model.weights not in ("none", "imagenet"):
+        start_from(loop, Path(config.model.weights))
     if resume:
         loop.restore()
     return loop.run()
+
+
+def start_from(loop: Loop, path: Path) -> None:
+    """Take over the weights of an earlier run (its folder) or of a model.keras, as far as they fit."""
+    file = path / MODEL if path.is_dir() else path
+    if not file.is_file():
+        raise RunError(f"{file}: no such weights; model.weights names a run folder or a model.keras.")
+    filled, total = transfer_weights(loop.model, file)
+    loop.reset_averages()
+    loop.on_event({"event": "weights", "file": str(file), "filled": filled, "total": total})
 
 
 def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Plan]:
