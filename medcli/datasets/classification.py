@@ -1,6 +1,7 @@
 """Training samples for classification: whole pictures or volumes, augmented a batch at a time."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
@@ -38,8 +39,10 @@ class ClassificationSet:
     def __init__(self, config: Config, plan: Plan, prepared: Prepared, records: Sequence[Record]):
         self.cases = len(records)
         self.seed = config.seed
-        self.strength = STRENGTHS["medium" if config.train.augment == "auto" else config.train.augment]
         self.flips = flip_axes(config, plan)
+        self.strength = STRENGTHS["medium" if config.train.augment == "auto" else config.train.augment]
+        if {"row", "column"} <= self.flips and self.strength.rotate > 0:
+            self.strength = replace(self.strength, rotate=180.0)  # no side is up: dermoscopy, microscopy
         self._images = image_store(prepared, records, config.train.cache_gb)
         self._targets = tf.constant(class_targets(records, plan))
         self._shape = tuple(int(n) for n in self._images.shapes[0])
