@@ -54,6 +54,7 @@ class TrainingDisplay:
     def __enter__(self) -> "TrainingDisplay":
         self._bars: Any = None
         self._task: Any = None
+        self._measured = ""
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, TextColumn
@@ -76,9 +77,8 @@ class TrainingDisplay:
             case "start":
                 self._bars.console.print(start_line(event), markup=False)
             case "step":
-                self._bars.update(
-                    self._task, description=step_line(event), completed=event["step"], total=event["steps"]
-                )
+                text = f"{step_line(event)}  {self._measured}"
+                self._bars.update(self._task, description=text, completed=event["step"], total=event["steps"])
             case "weights":
                 self._bars.console.print(
                     f"started from {event['file']}: {event['filled']} of {event['total']} arrays fit",
@@ -86,6 +86,7 @@ class TrainingDisplay:
                 )
             case "epoch" if event.get("validated"):
                 self._bars.console.print(epoch_line(event), markup=False)
+                self._measured = measures(event)
 
 
 def start_line(event: Mapping[str, Any]) -> str:
@@ -107,10 +108,10 @@ def step_line(event: Mapping[str, Any]) -> str:
 
 
 def epoch_line(event: Mapping[str, Any]) -> str:
-    measures = {
-        name: value
-        for name, value in event.items()
-        if name not in NOT_MEASURES and isinstance(value, int | float)
-    }
-    shown = "  ".join(f"{name} {value:.4f}" for name, value in measures.items())
-    return f"epoch {event['epoch']:>4}  loss {event['loss']:.4f}  {shown}"
+    return f"epoch {event['epoch']:>4}  loss {event['loss']:.4f}  {measures(event)}"
+
+
+def measures(event: Mapping[str, Any]) -> str:
+    """What was measured on the validation part."""
+    found = {name: value for name, value in event.items() if name not in NOT_MEASURES}
+    return "  ".join(f"{name} {value:.4f}" for name, value in found.items() if isinstance(value, int | float))
