@@ -63,9 +63,17 @@ def to_yaml(config: Config) -> str:
     yaml.sort_base_mapping_type_on_output = False  # the order of the schema
     yaml.allow_unicode = True
     yaml.width = 110
+    yaml.representer.add_representer(str, _quoted_where_needed)
     stream = io.StringIO()
     yaml.dump(config.model_dump(mode="json"), stream)
     return stream.getvalue()
+
+
+def _quoted_where_needed(representer: Any, text: str) -> Any:
+    """Text with line breaks or control characters in double quotes, where escapes keep them; the rest as usual."""
+    return representer.represent_scalar(
+        "tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"'
+    )
 
 
 def absolute_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
