@@ -1,0 +1,1 @@
+"""De-identification of medical images: headers, pixels, faces and sidecars."""
