@@ -3,7 +3,7 @@
     python tests/deidentify/planted.py FOLDER [--size small|full] [--seed 0]
 
 writes FOLDER/files and FOLDER/key.json. The same seed gives the same bytes (with the same libraries). Small: three
-patients, under five seconds; full: ten patients, about 200 files.
+patients, under five seconds; full: eight patients, about 190 files.
 """
 
 import argparse
@@ -17,8 +17,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+import pydicom
 import pydicom.config
-from deidentify.planted_dicom import COMPRESSED, NATIVE, Decorator, Instance, contact, name_parts, path
+from deidentify.planted_dicom import COMPRESSED, NATIVE, Decorator, Instance, contact, name_parts, walk
 from deidentify.planted_key import File, Key, Sheet
 from deidentify.planted_modalities import BUILDERS, PIXELS, Counter, Scene
 from deidentify.planted_others import OTHERS, Page
@@ -43,8 +44,8 @@ SIZES = {
             ("ct", "cda", "us2", "ect")), 3, 14, 1,
     ),
     "full": Size(
-        10, (("ct", "ct", "mr", "us", "cr", "dx", "sc", "emr", "rtstruct", "seg", "sr", "pet"),
-             ("ct", "mr", "us2", "ect", "pdf", "cda", "ecg", "pr")), 2, 20, 2,
+        8, (("ct", "ct", "mr", "us", "cr", "dx", "sc", "emr", "rtstruct", "seg", "sr", "pet"),
+             ("ct", "mr", "us2", "ect", "pdf", "cda", "ecg", "pr")), 3, 6, 2,
     ),
 }  # fmt: skip
 
@@ -169,22 +170,25 @@ def _disc(
         one.meta.TransferSyntaxUID = ExplicitVRLittleEndian
         one.dataset.file_meta = one.meta
         discs.add(one.dataset)
-    discs.ID = "DISC"
+    discs.ID, discs.UID = "DISC", UID(source.uid())
     (files / root).mkdir(parents=True)
     discs.write(files / root)
     uids = {str(item.SOPInstanceUID): Path(item.path) for item in discs}
     for one in slices:
         one.close(str(uids[one.dataset.SOPInstanceUID].relative_to(files)), files)
+    _note_directory(key, patient, slices, files, f"{root}/DICOMDIR")
+
+
+def _note_directory(key: Key, patient: Patient, slices: list[Instance], files: Path, name: str) -> None:
+    """What of the slices' identifiers stands in the directory."""
     sheet = Sheet(key, patient.label, patient.charset)
-    where = path("DirectoryRecordSequence")
-    sheet.plant("DICOMDIR", "name", where, patient.name, needles=name_parts(patient.name))
-    for kind, value, allowed in (
-        ("id", patient.id, ()), ("accession", study.accession, ()), ("id", study.study_id, ()),
-        ("date", study.date, ("full-dates",)), ("uid", study.uid, ("uids",)),
-        ("uid", str(slices[0].dataset.SOPInstanceUID), ("uids",)),
-    ):  # fmt: skip
-        sheet.plant("DICOMDIR", kind, where, value, allowed=allowed)
-    sheet.close(f"{root}/DICOMDIR", File("dicom", "dicomdir", patient.label))
+    known = {plant.value: plant for one in slices for plant in one.sheet.plants}
+    for where, element in walk(pydicom.dcmread(files / name)):
+        plant = known.get(str(element.value))
+        if plant is not None:
+            raw = [bytes.fromhex(needle) for needle in plant.needles]
+            sheet.plant("DICOMDIR", plant.kind, where, plant.value, needles=raw, allowed=plant.allowed_by)
+    sheet.close(name, File("dicom", "dicomdir", patient.label))
 
 
 def main() -> None:

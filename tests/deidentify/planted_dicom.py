@@ -450,6 +450,8 @@ def plant_sequence_row(one: Instance, row: Row, category: str) -> bool:
 def omitted(one: Instance, table: dict[int, Row], keyword: str) -> None:
     """An identifier in an attribute that the table does not name."""
     tag = tag_for_keyword(keyword)
+    if any(plant.where == path(keyword) for plant in one.sheet.plants):
+        return
     if tag in table or vr_of(keyword) not in ("SH", "LO", "ST", "LT", "UT", "CS", "UC"):
         return
     one.put_text("omitted", keyword)

@@ -185,9 +185,7 @@ def nifti(page: Page, *, packed: bool) -> tuple[str, str, str, bytes]:
         return "nii", "nifti", fingerprint, raw
     name = page.name("NIfTI", "gzip name", -1)
     out = io.BytesIO()
-    with gzip.GzipFile(
-        name.encode("ascii", "ignore").decode() + ".nii", "wb", fileobj=out, mtime=0
-    ) as stream:
+    with gzip.GzipFile(name.encode() + b".nii", "wb", fileobj=out, mtime=0) as stream:
         stream.write(raw)
     return "nii.gz", "nifti", fingerprint, out.getvalue()
 
@@ -272,7 +270,7 @@ def xmp(page: Page, category: str) -> str:
 def exif(page: Page, category: str) -> bytes:
     """EXIF from the TIFF header on, with text, dates and a place."""
     made = Image.Exif()
-    made[0x013B] = page.name(category, "EXIF Artist", -1)
+    made[0x013B] = page.name(category, "EXIF Artist", -1).encode()
     made[0x010E] = page.text(category, "EXIF ImageDescription", ascii_only=True)
     made[0x013C] = page.token(category, "EXIF HostComputer")
     inner = made.get_ifd(0x8769)
@@ -353,7 +351,7 @@ def tiff(page: Page) -> tuple[str, str, str, bytes]:
     page.notes = []  # the second page has no text; what is burned into the first is not judged
     first, second = TiffImagePlugin.ImageFileDirectory_v2(), TiffImagePlugin.ImageFileDirectory_v2()
     first[270] = page.text("TIFF", "ImageDescription", ascii_only=True)
-    first[315] = page.name("TIFF", "Artist", -1)
+    first[315] = page.name("TIFF", "Artist", -1).encode()
     first[316] = page.token("TIFF", "HostComputer")
     first[306] = page.date("TIFF", "DateTime", lambda date: f"{date[:4]}:{date[4:6]}:{date[6:]} 09:10:11")
     first[285] = page.token("TIFF", "PageName")
