@@ -5,6 +5,8 @@ import unicodedata
 from functools import lru_cache
 from importlib.resources import files
 
+_INSEPARABLE = dict(zip("łŁđĐøØæÆœŒþÞðÐıİħĦŧŦŋ", "l l d d o o ae ae oe oe th th d d i i h h t t n".split(), strict=True))
+"""Letters that Unicode does not take apart into a base letter and its mark."""
 _SPELLED_OUT = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("å", "aa"), ("ø", "oe"), ("æ", "ae"))
 
 
@@ -26,7 +28,7 @@ def fold_with_places(text: str) -> tuple[str, list[int] | None]:
 
 @lru_cache(maxsize=20_000)
 def _fold_character(character: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", character.casefold())
+    decomposed = unicodedata.normalize("NFKD", _INSEPARABLE.get(character, character).casefold())
     return "".join(part for part in decomposed if not unicodedata.combining(part)).casefold()
 
 

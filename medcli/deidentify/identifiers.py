@@ -4,17 +4,21 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
+from itertools import pairwise
 
 import ahocorasick_rs
 
 from medcli.deidentify.folding import fold, fold_with_places, is_common, spellings
-from medcli.deidentify.patterns import ANYWHERE, DATE, STANDARD_UID, TITLED, UID, dates
+from medcli.deidentify.patterns import AGE, ANYWHERE, DATE, STANDARD_UID, TITLED, UID, all_dates, dates
 from medcli.deidentify.pseudonyms import Pseudonyms
 
 MASK = "XXX"
 _MASK_ONLY = re.compile(r"[X\s\W_]*")
+_TITLES = frozenset("dr prof mr mrs ms miss herr frau med dent dipl ing phd md jr sr ii iii von van de der da di".split())
 _SEPARATORS = r"[\s,.;:_^=/&+\-]{0,3}"
 _LETTER_BEFORE, _LETTER_AFTER = r"(?<![^\W\d_])", r"(?![^\W\d_])"
+_DIGITS = b"0123456789"
 _CHARSETS = (
     "utf-8", "latin-1", "iso8859-2", "iso8859-5", "iso8859-6", "iso8859-7", "iso8859-8", "iso8859-9",
     "cp874", "shift_jis", "euc_jp", "iso2022_jp", "euc_kr", "gb18030", "big5", "cp1251", "koi8-r",
@@ -34,6 +38,8 @@ class Identifiers:
     phrases: set[str] = field(default_factory=set)
     """Addresses, institutions, telephone numbers."""
     dates: set[date] = field(default_factory=set)
+    kept_dates: set[date] = field(default_factory=set)
+    """Dates that an option keeps in attributes of their own; the same day is no secret elsewhere."""
     uids: set[str] = field(default_factory=set)
 
     def add(self, text: str) -> None:
@@ -46,16 +52,11 @@ class Identifiers:
 
     def add_dates(self, text: str) -> None:
         """Every date in the text (also YYYYMMDD and date-times)."""
-        for found in DATE.finditer(text):
-            self.dates.update(dates(found))
+        self.dates.update(all_dates(text))
 
     def join(self, other: "Identifiers") -> None:
         for name, values in vars(other).items():
             getattr(self, name).update(values)
-
-    def without(self, kept: "Identifiers") -> "Identifiers":
-        """A copy that lacks what is kept in its own right."""
-        return Identifiers(**{name: values - getattr(kept, name) for name, values in vars(self).items()})
 
 
 class Finder:
@@ -64,22 +65,26 @@ class Finder:
     Args:
         identifiers: Of one patient, or of all where the patient is not known.
         pseudonyms: Give the new UIDs for UIDs that stand in text; None: they are kept.
-        keep_dates: Dates in text stay (the option to retain full dates); otherwise collected dates are masked.
+        keep_dates: What merely looks like a date stays (the options to retain dates); collected dates never do.
     """
 
     def __init__(self, identifiers: Identifiers, pseudonyms: Pseudonyms | None, *, keep_dates: bool = False):
         self._identifiers = identifiers
         self._pseudonyms = pseudonyms
         self._keep_dates = keep_dates
-        self._dates = frozenset() if keep_dates else frozenset(identifiers.dates)
+        self._dates = frozenset(identifiers.dates - identifiers.kept_dates)
         alternatives = sorted(_text_patterns(identifiers), key=len, reverse=True)
         self._pattern = re.compile("|".join(alternatives)) if alternatives else None
         self._exact_numbers = {
             text for text in map(str.strip, identifiers.ids) if text.isdigit() and len(text) > 5
         }
         self._exact_numbers |= {day.strftime("%Y%m%d") for day in self._dates}
-        self._bytes = _ByteSearch(_byte_patterns(identifiers, self._dates))
         self._masked: dict[tuple[str, bool], str] = {}
+        self._hit: dict[str, bool] = {}
+
+    @cached_property
+    def _bytes(self) -> "_ByteSearch":
+        return _ByteSearch(_byte_patterns(self._identifiers, self._dates))
 
     def mask(self, text: str, *, free: bool = False) -> str:
         """The text with every identifier replaced by XXX, and UIDs by their pseudonyms.
@@ -94,13 +99,29 @@ class Finder:
                 self._masked[key] = known
         return known
 
+    def mask_but_uids(self, text: str) -> str:
+        """As `mask`, but UIDs stay."""
+        for start, end in _joined(self._collected(text)):
+            text = text[:start] + MASK + text[end:]
+        return text
+
     def mask_number(self, text: str) -> str:
         """A decimal or integer string: "0" where it is a collected number or date as a whole."""
         return "0" if text.strip() in self._exact_numbers else text
 
+    def knows_date(self, text: str) -> bool:
+        """Whether a date, or date-time, that starts with YYYYMMDD is a collected one."""
+        found = DATE.match(text[:8])
+        return found is not None and not self._dates.isdisjoint(dates(found))
+
     def hits(self, text: str) -> bool:
         """Whether collected identifiers are in the text (what only looks like one does not count)."""
-        return self.mask(text) != text
+        known = self._hit.get(text)
+        if known is None:
+            known = next(self._collected(text), None) is not None
+            if len(text) < 1000 and len(self._hit) < 50_000:
+                self._hit[text] = known
+        return known
 
     def in_bytes(self, content: bytes | bytearray | memoryview) -> bool:
         """Whether strong identifiers (long enough not to occur by chance) are in the bytes, in any likely encoding."""
@@ -128,7 +149,7 @@ class Finder:
         uid = found[0]
         assert self._pseudonyms is not None
         known = uid in self._identifiers.uids or (len(uid) > 20 and not STANDARD_UID.match(uid))
-        return self._pseudonyms.uid(uid) if known and not uid.startswith("2.25.") else uid
+        return self._pseudonyms.uid(uid) if known else uid
 
     def _collected(self, text: str) -> Iterator[tuple[int, int]]:
         folded, places = fold_with_places(text)
@@ -146,8 +167,9 @@ def _looks_identifying(text: str, *, dates_too: bool) -> Iterator[tuple[int, int
         yield from (found.span() for found in DATE.finditer(text) if any(True for _ in dates(found)))
     for pattern in ANYWHERE:
         for found in pattern.finditer(text):
-            span = found.span("rest" if "rest" in pattern.groupindex else 0)
-            if pattern is TITLED or not is_common(text[slice(*span)]):
+            group = next((name for name in pattern.groupindex if found[name]), 0)
+            span = found.span(group)
+            if pattern in (TITLED, AGE) or not is_common(text[slice(*span)]):
                 yield span
 
 
@@ -186,7 +208,8 @@ def name_words(name: str) -> list[list[str]]:
 
 def _name_patterns(name: str, *, own: bool) -> Iterator[str]:
     for words in name_words(name):
-        forms = [sorted(spellings(word)) for word in words if len(word) > 1 or not word.isascii()]
+        words = [word for word in words if (len(word) > 1 or not word.isascii()) and word.lower() not in _TITLES]
+        forms = [sorted(spellings(word)) for word in words]
         for place, variants in enumerate(forms):
             others = [other for index, group in enumerate(forms) if index != place for other in group]
             for word in variants:
@@ -267,12 +290,19 @@ class _ByteSearch:
             return
         lowered = content.lower()
         for index, start, end in self._automaton.find_matches_as_indexes(lowered):
-            if not (self._patterns[index].isdigit() and _inside_number(lowered, start, end)):
+            if not (self._patterns[index][-1] in _DIGITS and _inside_number(lowered, start, end)):
                 yield start, end
 
 
 def _inside_number(content: bytes, start: int, end: int) -> bool:
-    return content[start - 1 : start].isdigit() or content[end : end + 1].isdigit()
+    """Whether a number or UID goes on before its start or after its end."""
+    dots = content.count(b".", start, end)
+    if not content[start:end].replace(b".", b"").isdigit():
+        return False
+    before, after = content[max(start - 1, 0) : start], content[end : end + 2]
+    if before.isdigit() or after[:1].isdigit():
+        return True
+    return dots > 2 and (before == b"." or (after[:1] == b"." and after[1:].isdigit()))
 
 
 def _byte_patterns(identifiers: Identifiers, days: Iterable[date]) -> set[bytes]:
@@ -303,7 +333,7 @@ def _strong_names(name: str) -> Iterator[str]:
     for words in name_words(name):
         long = 5 if words[0].isascii() else 3
         yield from (word for word in words if len(word) >= long and not is_common(word))
-        for first, second in zip(words, words[1:], strict=False):
+        for first, second in pairwise(words):
             yield from (
                 first + between + second
                 for between in ("^", " ", ", ", "_", "-", "")

@@ -29,7 +29,7 @@ DATE = re.compile(
     | (?P<d6>[0-3]\d)(?P<m6>[01]\d)(?P<y6>(?:18|19|20)\d\d)
     | (?P<d3>\d\d?)(?:st|nd|rd|th)?[-.,/_\ ]*(?:of\ )?(?P<m3>{_NAMED})\b[-.,/_\ ]*(?P<y3>(?:18|19|20)\d\d)
     )(?!\d)
-    | \b(?P<m4>{_NAMED})[-.,/_\ ]*(?P<d4>\d\d?)(?:st|nd|rd|th)?[-.,/_\ ]+(?P<y4>(?:18|19|20)\d\d)(?!\d)
+    | (?<![^\W\d_])(?P<m4>{_NAMED})[-.,/_\ ]*(?P<d4>\d\d?)(?:st|nd|rd|th)?[-.,/_\ ]+(?P<y4>(?:18|19|20)\d\d)(?!\d)
     | (?<!\d)(?P<y7>(?:18|19|20)\d\d)[-.,/_\ ]*(?P<m7>{_NAMED})[-.,/_\ ]*(?P<d7>\d\d?)(?!\d)
     | (?<!\d)(?P<y8>(?:18|19|20)\d\d)年(?P<m8>\d\d?)月(?P<d8>\d\d?)日
     | (?<!\d)(?P<y9>(?:18|19|20)\d\d)(?P<m9>[01]\d)(?P<d9>[0-3]\d)(?=(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?(?!\d))""",
@@ -64,7 +64,13 @@ NAMED = re.compile(
     r"\b(?i:name|patient|pat|physician|referred\s+by|reported\s+by|signed\s+by|operator|read\s+by|technologist|dob|born|date\s+of\s+birth)"
     r"\s*[:=]\s*(?P<rest>[^\W\d_][\w'.-]*(?:[,\s^]+[^\W\d_a-z][\w'.-]*){0,3})"
 )
-ANYWHERE = (MAIL, URL, CALL, PHONE, SSN, RECORD, TITLED, NAMED)
+AGE = re.compile(
+    r"(?<![\d.])(?P<rest>9\d|1[0-2]\d)(?=[\s-]*(?:years?|yrs?|y\.?\s?o\.?|y/o|y|jahre|jährige?r?|ans|años|anni)\b)"
+    r"|\bage[ds]?\s*[:=]?\s*(?P<rest2>9\d|1[0-2]\d)\b",
+    re.IGNORECASE,
+)
+"""An age over 89."""
+ANYWHERE = (MAIL, URL, CALL, PHONE, SSN, RECORD, TITLED, NAMED, AGE)
 """Masked in free text whatever was collected; a group `rest` marks the part to mask."""
 
 
@@ -80,6 +86,12 @@ def dates(found: re.Match[str]) -> Iterator[date]:
             yield date(year, one, other)
         except ValueError:
             continue
+
+
+def all_dates(text: str) -> Iterator[date]:
+    """Every day that the text may name."""
+    for found in DATE.finditer(text):
+        yield from dates(found)
 
 
 def _plain(month: str) -> str:

@@ -1,8 +1,10 @@
 """What one file is cleaned with: the options, the pseudonyms, and what identifies its patient."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from medcli.deidentify.identifiers import Finder
+from medcli.deidentify.profile import Action, actions_for
 from medcli.deidentify.pseudonyms import Pseudonyms
 
 
@@ -15,12 +17,18 @@ class Policy:
         pseudonyms: Under the secret key.
         finder: What identifies this patient (everybody of the batch where the patient is not known).
         patient: The original Patient ID, or what stands for it; None when it is not known. Chooses the date shift.
+        overrides: Actions of single attributes that the user set.
     """
 
     options: frozenset[str]
     pseudonyms: Pseudonyms
     finder: Finder
     patient: str | None
+    overrides: Mapping[int, Action] = field(default_factory=dict)
+
+    def actions(self, sop_class: str) -> dict[int, Action]:
+        """Tag -> action at the top level of an object of this SOP Class ("" for what is nested)."""
+        return actions_for(self.options, sop_class, tuple(sorted(self.overrides.items())))
 
     def text(self, text: str) -> str:
         """Free text with identifiers, and what looks like them, masked."""

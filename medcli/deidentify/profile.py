@@ -34,10 +34,12 @@ def check_options(names: Iterable[str]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4096)
-def actions_for(options: frozenset[str], sop_class: str) -> dict[int, Action]:
+def actions_for(
+    options: frozenset[str], sop_class: str, overrides: tuple[tuple[int, Action], ...] = ()
+) -> dict[int, Action]:
     """Tag -> action for every row of Table E.1-1, at the top level of an object of this SOP Class."""
     compound = compound_actions(sop_class)
-    return {tag: _action(row, options, compound.get(tag)) for tag, row in rows().items()}
+    return {tag: _action(row, options, compound.get(tag)) for tag, row in rows().items()} | dict(overrides)
 
 
 def _action(row: Row, options: frozenset[str], compound: str | None) -> Action:

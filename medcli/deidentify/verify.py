@@ -1,0 +1,57 @@
+"""The finished bytes searched for what was collected: in text, in bytes, and inside of compressed parts."""
+
+import zlib
+from collections.abc import Iterator
+
+from medcli.deidentify import formats, wire
+from medcli.deidentify.charsets import ASCII, Charsets, charsets_of
+from medcli.deidentify.dicom import CHARSET
+from medcli.deidentify.identifiers import Finder
+from medcli.deidentify.wire import Dataset
+from medcli.deidentify.wire.elements import tag_text
+
+_TEXT = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "UR", "AE", "CS", "PN"})
+_DEFLATED = {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95"}
+
+
+def leaks_in_dicom(content: bytes | bytearray, finder: Finder) -> list[str]:
+    """Where a finished DICOM file still holds what was collected; empty when it holds nothing."""
+    file = wire.read(bytes(content))
+    found = [f"{tag_text(tag)} holds an identifier" for tag in _in_text(file.dataset, finder, ASCII)]
+    if finder.in_bytes(content):
+        found.append("an identifier stands in its bytes")
+    if file.transfer_syntax in _DEFLATED and finder.in_bytes(_inflated(bytes(content))):
+        found.append("an identifier stands in its compressed bytes")
+    return found
+
+
+def _in_text(dataset: Dataset, finder: Finder, charsets: Charsets) -> Iterator[int]:
+    element = dataset.get(CHARSET)
+    if element is not None and isinstance(element.value, bytes | memoryview):
+        charsets = charsets_of(element.value, charsets)
+    for tag, element in dataset.items():
+        value = element.value
+        if isinstance(value, list):
+            for item in value:
+                yield from _in_text(item, finder, charsets)
+        elif element.vr in _TEXT and value and isinstance(value, bytes | memoryview):
+            if finder.hits(charsets.decode(value, element.vr)):
+                yield tag
+
+
+def _inflated(content: bytes) -> bytes:
+    """The data set behind the file meta information of a deflated file."""
+    start = 144 + int.from_bytes(content[140:144], "little")
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start:])
+    except zlib.error:
+        return b""
+
+
+def leaks_in_other(form: formats.Format, content: bytes, finder: Finder) -> list[str]:
+    """As `leaks_in_dicom`, for the other formats."""
+    if finder.in_bytes(content):
+        return ["an identifier stands in its bytes"]
+    if any(finder.in_bytes(part) for part in formats.opaque_parts(form, content)):
+        return ["an identifier stands in its compressed parts"]
+    return []
