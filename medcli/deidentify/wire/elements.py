@@ -1,7 +1,8 @@
 """What a DICOM file is made of: value representations, elements, data sets, the file."""
 
+from array import array
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from pydicom import datadict
 
@@ -15,16 +16,18 @@ class VR(NamedTuple):
 
 
 VRS: dict[str, VR] = {
-    **dict.fromkeys("AE AS CS DA DS DT IS LO LT PN SH ST TM".split(), VR(False, 0, b" ")),
+    **dict.fromkeys(
+        ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM"], VR(False, 0, b" ")
+    ),
     "UI": VR(False, 0, b"\0"),
-    **dict.fromkeys("AT SS US".split(), VR(False, 2, b"\0")),
-    **dict.fromkeys("FL SL UL".split(), VR(False, 4, b"\0")),
+    **dict.fromkeys(["AT", "SS", "US"], VR(False, 2, b"\0")),
+    **dict.fromkeys(["FL", "SL", "UL"], VR(False, 4, b"\0")),
     "FD": VR(False, 8, b"\0"),
-    **dict.fromkeys("UC UR UT".split(), VR(True, 0, b" ")),
-    **dict.fromkeys("OB SQ UN".split(), VR(True, 0, b"\0")),
+    **dict.fromkeys(["UC", "UR", "UT"], VR(True, 0, b" ")),
+    **dict.fromkeys(["OB", "SQ", "UN"], VR(True, 0, b"\0")),
     "OW": VR(True, 2, b"\0"),
-    **dict.fromkeys("OF OL".split(), VR(True, 4, b"\0")),
-    **dict.fromkeys("OD OV SV UV".split(), VR(True, 8, b"\0")),
+    **dict.fromkeys(["OF", "OL"], VR(True, 4, b"\0")),
+    **dict.fromkeys(["OD", "OV", "SV", "UV"], VR(True, 8, b"\0")),
 }
 SHORT = {name.encode(): name for name, vr in VRS.items() if not vr.long}
 LONG = {name.encode(): name for name, vr in VRS.items() if vr.long}
@@ -36,8 +39,6 @@ PIXEL_DATA = 0x7FE00010
 TRAILING_PADDING = 0xFFFCFFFC
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 UNDEFINED = 0xFFFFFFFF
-
-Value = "bytes | memoryview | list[Dataset] | Fragments"
 
 
 @dataclass(slots=True, repr=False)
@@ -56,7 +57,7 @@ class Element:
 
     tag: int
     vr: str
-    value: "bytes | memoryview | list[Dataset] | Fragments"
+    value: "Value"
 
     def __repr__(self) -> str:  # never a value: it may name a patient
         size = len(self.value.items if isinstance(self.value, Fragments) else self.value)
@@ -65,6 +66,9 @@ class Element:
 
 class Dataset(dict[int, Element]):
     """Elements by tag, in the order of the file."""
+
+
+Value: TypeAlias = bytes | memoryview | list[Dataset] | Fragments
 
 
 @dataclass(repr=False)
@@ -90,12 +94,15 @@ class _Dictionary(dict[int, str]):
             vr = datadict.dictionary_VR(tag)
         except KeyError:
             return "UN"
+        if vr == "US or SS":
+            _MAYBE_SIGNED.add(tag)
         vr = vr if vr in VRS else _AMBIGUOUS.get(vr, "UN")
         self[tag] = vr
         return vr
 
 
 _AMBIGUOUS = {"OB or OW": "OW", "US or OW": "OW", "US or SS or OW": "OW", "US or SS": "US"}
+_MAYBE_SIGNED: set[int] = set()
 _DICTIONARY = _Dictionary()
 _PRIVATE = 0x00010000
 
@@ -109,8 +116,38 @@ def dictionary_vr(tag: int) -> str:
     return _DICTIONARY[tag]
 
 
+def signed_vr(tag: int, vr: str, elements: Dataset) -> str:
+    """SS instead of US where that depends on Pixel Representation, and it says so."""
+    if vr != "US" or dictionary_vr(tag) != "US" or tag not in _MAYBE_SIGNED:
+        return vr
+    representation = elements.get(PIXEL_REPRESENTATION)
+    return "SS" if representation is not None and representation.value == b"\1\0" else vr
+
+
+def swapped(value: bytes | memoryview, size: int) -> bytes | memoryview:
+    """Numbers of `size` bytes turned from big to little endian; a rest that is no whole number stays."""
+    if size not in _INTEGERS:
+        return value
+    whole = len(value) // size * size
+    numbers = array(_INTEGERS[size], bytes(value[:whole]))
+    numbers.byteswap()
+    return numbers.tobytes() + bytes(value[whole:])
+
+
+_INTEGERS = {2: "H", 4: "I", 8: "Q"}
+
+
 def is_private(tag: int) -> bool:
     return bool(tag & _PRIVATE)
+
+
+def may_be_private(tag: int) -> bool:
+    """Whether a tag is private and does not look like that of an item or delimiter with a damaged group."""
+    return bool(tag & _PRIVATE) and not looks_like_delimiter(tag)
+
+
+def looks_like_delimiter(tag: int) -> bool:
+    return tag >= 0xFFFD0000 or tag & 0xFFFF in (0xE000, 0xE00D, 0xE0DD)
 
 
 def tag_text(tag: int) -> str:

@@ -1,10 +1,12 @@
-"""Bytes to elements: one pass over a data set, with a way back wherever lengths, VRs or delimiters are wrong."""
+"""Bytes to elements: one pass over a data set, into sequences, also where they are not declared as such."""
 
 import re
-from array import array
-from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 
+from medcli.deidentify.wire.damage import Damage, NeedsRepair, NoElement
 from medcli.deidentify.wire.elements import (
+    BITS_ALLOCATED,
     ITEM,
     ITEM_END,
     LONG,
@@ -12,41 +14,37 @@ from medcli.deidentify.wire.elements import (
     PIXEL_REPRESENTATION,
     SEQUENCE_END,
     SHORT,
-    TRAILING_PADDING,
     UNDEFINED,
     VRS,
     Dataset,
     Element,
     Fragments,
+    Value,
     dictionary_vr,
     is_private,
-    may_be_signed,
+    may_be_private,
+    signed_vr,
+    swapped,
     tag_text,
 )
-from medcli.deidentify.wire.syntax import BIG, EXPLICIT, IMPLICIT, Buffer, Coding, Header, header_at, reads_as
+from medcli.deidentify.wire.syntax import BIG, EXPLICIT, IMPLICIT, Coding, Header, header_at, reads_as
 from medcli.errors import FormatError
 
 _MAX_DEPTH = 100
 _VIEW_FROM = 4096  # bytes; smaller values are copied
+_SEARCHED = 2**22  # bytes of an overlong value that are searched for the elements that it swallowed
+_MAX_SEARCHES = 16
 _OPAQUE = {"UN", "OB", "OW", "OF", "OD", "OL", "OV"}
-_PLAIN = VRS.keys() - _OPAQUE - {"SQ"}
+_PLAIN = set(SHORT.values())
+_TEXT = {name for name, vr in VRS.items() if not vr.number} - _OPAQUE - {"SQ"}
 _LITTLE_ITEM, _BIG_ITEM = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
+_VR_CODES = re.compile(b"(?=(" + b"|".join([*SHORT, *LONG]) + b"))")
+_IMPLICIT_HEADERS = re.compile(rb"(?=[\s\S][\x00-\x7f][\s\S]{2}(?:[\s\S]{3}\x00|\xff{4}))")
+_AFTER_PIXELS = re.compile(b"(?=[\xfa\xfc]\xff[\xfa\xfc]\xff|\xff[\xfa\xfc]\xff[\xfa\xfc])")
 
 
-class _NeedsRepair(Exception):
-    """What is read on trial is not in order."""
-
-
-class Parser:
-    """Reads data sets from one buffer. Repairs are counted in `repairs`, what is left out goes to `dropped`."""
-
-    def __init__(self, data: Buffer):
-        self.data = data
-        self.view = memoryview(data)
-        self.size = len(data)
-        self.repairs: Counter[str] = Counter()
-        self.dropped: list[Element] = []
-        self.on_trial = False
+class Parser(Damage):
+    """Reads the data sets of one buffer."""
 
     def dataset(
         self, pos: int, end: int, coding: Coding, *, depth: int = 0, below: int = 0
@@ -59,15 +57,18 @@ class Parser:
         if depth > _MAX_DEPTH:
             raise FormatError(f"Sequences are nested more than {_MAX_DEPTH} deep.")
         elements = Dataset()
-        data, view, (_, explicit, big, *structs) = self.data, self.view, coding
-        read_explicit, read_implicit, read_length = (struct.unpack_from for struct in structs)
+        data, view = self.data, self.view
+        explicit, big = coding.explicit, coding.big
+        read_explicit, read_implicit = coding.explicit_header.unpack_from, coding.header.unpack_from
+        read_length = coding.length.unpack_from
         highest, overrun = -1, False
+        last_tag, last_start = 0, pos  # of the value before
+        value: Value
         while pos < end:
-            header: Header | None = None
+            vr: str | None = None
             if end - pos < 8:
-                self.leftover(pos, end, highest, depth)
-                return elements, end
-            if explicit:
+                pass
+            elif explicit:
                 group, number, code, length = read_explicit(data, pos)
                 if group == 0xFFFE:
                     break
@@ -76,13 +77,328 @@ class Parser:
                     vr = SHORT[code]
                 elif code in LONG and not length and end - pos >= 12:
                     vr, start, length = LONG[code], pos + 12, read_length(data, pos + 8)[0]
-                else:
-                    header = self.odd_header(pos, end, coding, elements)
             else:
                 group, number, length = read_implicit(data, pos)
                 if group == 0xFFFE:
                     break
                 tag, start = group << 16 | number, pos + 8
-                vr = dictionary_vr(tag)
-                ...
+                if tag > highest and tag:
+                    vr = dictionary_vr(tag)
+                    if vr == "UN" and not may_be_private(tag):
+                        vr = None
+            try:
+                if vr is None:
+                    if self.swallowed(last_tag, last_start, pos, end, coding) is not None:
+                        self.broken(f"{tag_text(last_tag)} has a wrong length and hides elements.")
+                    tag, vr, start, length = self.odd_header(pos, end, coding, elements)
+                if overrun and tag > below:
+                    break
+                stop = start + length
+                if vr in _PLAIN and stop <= end and not length & 1:
+                    if length < _VIEW_FROM:
+                        value = text = bytes(data[start:stop])
+                    else:
+                        value, text = view[start:stop], bytes(data[start:stop]) if vr in _TEXT else b""
+                    if b"\0" in text and vr in _TEXT and _has_inner_zero(text):
+                        stop = self.end_of_text(tag, vr, start, stop, end, coding)
+                        value = text[: stop - start]
+                    if big:
+                        value = swapped(value, VRS[vr].number)
+                else:
+                    header = Header(tag, vr, start, length)
+                    vr, value, stop = self.value(header, end, coding, depth, elements)
+            except NoElement:
+                self.leftover(pos, end, highest, depth)
+                return elements, end
+            if stop > end:
+                end, overrun = self.size, True
+            if tag > highest:
+                highest = tag
+            else:
+                self.misplaced(tag, elements)
+            elements[tag] = Element(tag, vr, value)
+            pos = stop
+            last_tag, last_start = tag, stop if vr == "SQ" else start
+        if pos < end and not overrun and self.delimiter(pos, end, coding) is None:
+            self.leftover(pos, end, highest, depth)
+            pos = end
+        if not explicit and PIXEL_REPRESENTATION in elements:
+            for element in elements.values():
+                element.vr = signed_vr(element.tag, element.vr, elements)
         return elements, pos
+
+    # ---- values that are not plain
+
+    def value(
+        self, header: Header, end: int, coding: Coding, depth: int, elements: Dataset
+    ) -> tuple[str, Value, int]:
+        """VR, value and end of a sequence, of opaque bytes, or of a value with an odd, open or wrong length."""
+        tag, vr, start, length = header
+        if length == UNDEFINED:
+            return self.undefined(header, end, coding, depth)
+        stop = self.fit(header, end, coding, elements)
+        end = max(stop, end)
+        if vr == "SQ":
+            if stop > start and not self.delimiter(start, stop, coding):
+                return vr, self.bare_item(tag, start, stop, coding, depth), stop
+            return vr, *self.sequence(tag, start, stop, end, coding, depth)
+        expected = dictionary_vr(tag)
+        if stop > start and (expected == "SQ" or (expected == "UN" and vr in _OPAQUE)):
+            found = self.hidden_items(header, stop, end, coding, depth)
+            if found is not None:
+                return "SQ", *found
+        if vr in _TEXT and _has_inner_zero(bytes(self.view[start:stop])):
+            stop = self.end_of_text(tag, vr, start, stop, end, coding)
+        after = self.after_odd(stop, end, coding) if (stop - start) & 1 else stop
+        if vr == "UN" and not coding.big and not is_private(tag):
+            vr = expected
+        value = self.bytes_of(start, stop)
+        if coding.big:
+            size = _pixel_size(elements) if tag == PIXEL_DATA and vr == "OW" else VRS[vr].number
+            value = swapped(value, size)
+        return vr, value, after
+
+    def bytes_of(self, start: int, stop: int) -> bytes | memoryview:
+        view = self.view[start:stop]
+        return view if stop - start >= _VIEW_FROM else bytes(view)
+
+    def undefined(self, header: Header, end: int, coding: Coding, depth: int) -> tuple[str, Value, int]:
+        """A value of undefined length: fragments of pixel data, or else a sequence whatever its VR."""
+        tag, vr, start, _ = header
+        if tag == PIXEL_DATA:
+            return "OB", *self.fragments(start, end, coding)
+        if vr != "SQ":
+            if coding.explicit:
+                self.note(f"{tag_text(tag)} was written as {vr} but is a sequence")
+            coding = self.item_coding(start)
+        return "SQ", *self.items(tag, start, None, end, coding, depth)
+
+    def fragments(self, pos: int, end: int, coding: Coding) -> tuple[Fragments, int]:
+        items: list[bytes | memoryview] = []
+        while end - pos >= 8:
+            header = self.delimiter(pos, end, coding)
+            if header is None and header_at(self.data, pos, end, coding):
+                break
+            if header is None or header.tag == ITEM_END or header.length == UNDEFINED:
+                self.broken("Encapsulated pixel data have fragments of wrong lengths.")
+            if header.tag == SEQUENCE_END:
+                return Fragments(items), header.start
+            stop = header.start + header.length
+            if stop > end:
+                self.repair("encapsulated pixel data are truncated: kept what is there")
+                stop = end
+            items.append(self.bytes_of(header.start, stop))
+            pos = self.after_odd(stop, end, coding) if header.length & 1 else stop
+        self.repair("encapsulated pixel data have no end: ended where they stop")
+        return Fragments(items), pos if end - pos >= 8 else end
+
+    # ---- sequences
+
+    def sequence(
+        self, tag: int, start: int, stop: int, end: int, coding: Coding, depth: int
+    ) -> tuple[list[Dataset], int]:
+        """The items of a sequence of defined length, and more of them if that length is plainly too short."""
+        following = None if stop == end else header_at(self.data, stop, self.size, coding)
+        limit = stop if stop == end or following else end
+        items, pos = self.items(tag, start, stop, limit, coding, depth)
+        if pos != stop:
+            following = self.delimiter(pos, end, coding)
+        if pos >= stop and following is not None and following.tag == ITEM:
+            more, pos = self.items(tag, pos, None, end, coding, depth)
+            items += more
+        if pos > stop:
+            self.repair(f"{tag_text(tag)} goes on after its length: all items kept")
+        return items, pos
+
+    def items(
+        self, tag: int, pos: int, stop: int | None, end: int, coding: Coding, depth: int
+    ) -> tuple[list[Dataset], int]:
+        """The items that begin from `pos` to `stop` (None: to the delimiter), and end before `end`."""
+        items: list[Dataset] = []
+        last = end if stop is None else stop
+        while pos < last:
+            header = self.delimiter(pos, end, coding)
+            if header is None:
+                if end - pos < 8 or self.is_zero(pos, last):
+                    self.repair(f"{tag_text(tag)} has bytes after its last item: dropped")
+                    return items, last
+                if stop is None and not items:
+                    self.broken(f"{tag_text(tag)} of undefined length has no items.")
+                self.repair(f"{tag_text(tag)} ends before its length or has no delimiter")
+                return items, pos
+            kind, _, pos, length = header
+            if kind == SEQUENCE_END:
+                return items, pos
+            if kind == ITEM_END:
+                self.repair(f"{tag_text(tag)} has a stray delimiter: dropped")
+                continue
+            item, pos = self.item(tag, pos, length, end, coding, depth)
+            items.append(item)
+        if stop is None:
+            self.repair(f"{tag_text(tag)} has no delimiter")
+        return items, pos
+
+    def item(
+        self, tag: int, pos: int, length: int, end: int, coding: Coding, depth: int
+    ) -> tuple[Dataset, int]:
+        """One item from behind its header on, and where the next begins."""
+        stop = (
+            end if length == UNDEFINED else self.fit(Header(tag, "SQ", pos, length), end, coding, Dataset())
+        )
+        coding = self.own_coding(tag, pos, stop, coding)
+        item, pos = self.dataset(pos, stop, coding, depth=depth + 1, below=tag)
+        if length != UNDEFINED and pos == stop:
+            return item, pos
+        header = self.delimiter(pos, max(stop, end), coding)
+        closed = header is not None and header.tag == ITEM_END
+        if not closed or length != UNDEFINED:
+            self.repair(f"{tag_text(tag)} has an item of wrong length or without delimiter")
+        return item, header.start if closed and header else pos
+
+    def own_coding(self, tag: int, pos: int, stop: int, coding: Coding) -> Coding:
+        """The coding of an item: some are explicit in implicit surroundings, or the other way round."""
+        code = bytes(self.data[pos + 4 : pos + 6])
+        if (code in SHORT or code in LONG) is coding.explicit or coding.big or stop - pos < 8:
+            return coding
+        other = IMPLICIT if coding.explicit else EXPLICIT
+        if not reads_as(self.data, pos, stop, other):
+            return coding
+        self.note(f"{tag_text(tag)} has items in another coding than the data set")
+        return other
+
+    # ---- sequences in disguise
+
+    def hidden_items(
+        self, header: Header, stop: int, end: int, coding: Coding, depth: int
+    ) -> tuple[list[Dataset], int] | None:
+        """The items inside an opaque value that is private, unknown or should be a sequence, and their end.
+
+        On trial they are read as they stand or not at all, so that no byte is read more often than it is nested.
+        """
+        tag, vr, start, _ = header
+        if bytes(self.data[start : start + 4]) not in (_LITTLE_ITEM, _BIG_ITEM):
+            if dictionary_vr(tag) != "SQ":
+                return None
+            return self.bare_item(tag, start, stop, coding, depth), stop
+        inner = self.item_coding(start)
+        found = self.attempt(lambda: self.items(tag, start, stop, stop, inner, depth))
+        if found is None and self.on_trial:
+            raise NeedsRepair
+        if found is None and stop < end and not header_at(self.data, stop, self.size, coding):
+            found = self.attempt(lambda: self.items(tag, start, stop, end, inner, depth))
+            self.note(f"{tag_text(tag)} has a wrong length")
+        found = found or self.items(tag, start, stop, stop, inner, depth)
+        if coding.explicit:
+            self.note(f"{tag_text(tag)} was written as {vr} but is a sequence")
+        return found
+
+    def bare_item(self, tag: int, start: int, stop: int, coding: Coding, depth: int) -> list[Dataset]:
+        """Elements that fill a sequence without an item around them, as one item."""
+        if self.is_zero(start, stop):
+            self.repair(f"{tag_text(tag)} is a sequence of zero bytes: dropped")
+            return []
+        inner = self.own_coding(tag, start, stop, coding)
+        first = header_at(self.data, start, stop, inner)
+        if first is None or dictionary_vr(first.tag) == "UN":
+            self.broken(f"{tag_text(tag)} is a sequence without items.")
+        found = self.attempt(partial(self.dataset, start, stop, inner, depth=depth + 1, below=tag))
+        if found is None or found[1] != stop:
+            self.broken(f"{tag_text(tag)} is a sequence without items.")
+        self.note(f"{tag_text(tag)} has elements without an item: put into one")
+        return [found[0]]
+
+    def item_coding(self, start: int) -> Coding:
+        """The coding of items where no sequence was declared: implicit by PS3.5 section 6.2.2."""
+        return BIG if bytes(self.data[start : start + 4]) == _BIG_ITEM else IMPLICIT
+
+    # ---- wrong lengths
+
+    def fit(self, header: Header, end: int, coding: Coding, elements: Dataset) -> int:
+        """Where a value really ends, also one that runs past the end of its item or file."""
+        tag, vr, start, length = header
+        stop = start + length
+        if stop <= end:
+            return stop
+        if vr != "SQ" and not _is_expected(tag, elements):
+            raise NoElement
+        following = None if vr == "SQ" else self.swallowed(tag, start, end, end, coding)
+        if following is not None:
+            return self.cut(tag, vr, start, following, "held the elements that follow it: cut")
+        if end == self.size:
+            if vr in _TEXT and _has_inner_zero(bytes(self.data[start:end])):
+                self.broken(f"{tag_text(tag)} runs past the end of the file.")
+            self.repair(f"{tag_text(tag)} is truncated: kept what is there")
+            return end
+        if header_at(self.data, end, self.size, coding):
+            return self.cut(tag, vr, start, end, "ran past the end of its sequence: cut")
+        if stop > self.size:
+            self.broken(f"{tag_text(tag)} runs past the end of the file.")
+        self.repair(f"{tag_text(tag)} ran past the end of its sequence, which was too short")
+        return stop
+
+    def end_of_text(self, tag: int, vr: str, start: int, stop: int, end: int, coding: Coding) -> int:
+        """Where a text with zero bytes inside really ends: these may belong to elements that it swallowed."""
+        following = self.swallowed(tag, start, stop, end, coding)
+        if following is None:
+            return stop
+        return self.cut(tag, vr, start, following, "held the elements that follow it: cut")
+
+    def cut(self, tag: int, vr: str, start: int, stop: int, repair: str) -> int:
+        """The new end of an overlong value, if what is left is such a value and not stray bytes."""
+        number = VRS[vr].number
+        if vr in _TEXT:
+            fits = not _has_inner_zero(bytes(self.data[start:stop]))
+        else:
+            fits = vr == "SQ" or (number > 0 and (stop - start) % number == 0 and stop - start <= 8 * number)
+        if not fits:
+            self.broken(f"{tag_text(tag)} has a wrong length; the data set is damaged.")
+        self.repair(f"{tag_text(tag)} {repair}")
+        return stop
+
+    def swallowed(self, tag: int, start: int, stop: int, end: int, coding: Coding) -> int | None:
+        """Where the elements begin that an overlong value swallowed; None if there are none up to `stop`.
+
+        From there on, everything up to `end` must be in order. Where only the beginning is, the file is refused.
+        """
+        for pos in self.candidates(tag, start, stop, coding):
+            if not reads_as(self.data, pos, end, coding, above=tag):
+                continue
+            if self.on_trial:
+                raise NeedsRepair
+            self.searches += 1
+            found = self.attempt(partial(self.dataset, pos, end, coding))
+            if found and self.searches <= _MAX_SEARCHES:
+                return pos
+            self.broken(f"{tag_text(tag)} has a wrong length and hides elements.")
+        return None
+
+    def candidates(self, tag: int, start: int, stop: int, coding: Coding) -> Iterator[int]:
+        """Places where an element could begin."""
+        if tag >= PIXEL_DATA:
+            return (found.start() for found in _AFTER_PIXELS.finditer(self.view, start, stop))
+        stop = min(stop, start + _SEARCHED)
+        if coding.explicit:
+            return (found.start() - 4 for found in _VR_CODES.finditer(self.view, start + 4, stop))
+        return (found.start() for found in _IMPLICIT_HEADERS.finditer(self.view, start, stop))
+
+
+def _is_expected(tag: int, elements: Dataset) -> bool:
+    """Whether a tag is known and in order, and not what stray bytes look like."""
+    if (elements and tag <= max(elements)) or not tag & 0xFFFF:
+        return False
+    if is_private(tag) and tag & 0xFFFF > 0xFF:
+        return (tag & 0xFFFF0000) | (tag >> 8 & 0xFF) in elements
+    return dictionary_vr(tag) != "UN"
+
+
+def _has_inner_zero(text: bytes) -> bool:
+    return b"\0" in text.rstrip(b"\0 ")
+
+
+def _pixel_size(elements: Dataset) -> int:
+    """Bytes per number of native pixel data, which beyond 16 bits are more than the words that OW stands for."""
+    allocated = elements.get(BITS_ALLOCATED)
+    bits = (
+        int.from_bytes(allocated.value, "little") if allocated and isinstance(allocated.value, bytes) else 16
+    )
+    return max(2, bits // 8)

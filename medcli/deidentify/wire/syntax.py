@@ -14,7 +14,7 @@ from medcli.deidentify.wire.elements import (
     SHORT,
     UNDEFINED,
     dictionary_vr,
-    is_private,
+    may_be_private,
 )
 from medcli.errors import FormatError
 
@@ -82,8 +82,10 @@ def header_at(data: Buffer, pos: int, end: int, coding: Coding) -> Header | None
         else:
             known = False
     else:
-        vr = dictionary_vr(tag)
-        known = tag > 8 and (vr != "UN" or (is_private(tag) and group > 8))
+        known = tag > 8 and (length == UNDEFINED or start + length <= end)
+        vr = dictionary_vr(tag) if known else "UN"
+        known = known and (vr != "UN" or may_be_private(tag))
+    known = known and (number > 0 or length == 4)  # a group length
     fits = length == UNDEFINED or start + length <= end
     return Header(tag, vr, start, length) if known and fits else None
 
