@@ -667,7 +667,7 @@ def trailing(one: Instance) -> None:
     """Bytes after the data set, and the padding element."""
     if one.syntax != DeflatedExplicitVRLittleEndian:
         text = one.sheet.plant("trailing", "text", "after the data set", one.source.token(12))
-        one.trailing = b"\0" * 8 + text.encode() + b"\0" * 4
+        one.trailing = text.encode() + b"\0" * 4
     else:
         padding = one.sheet.plant("trailing", "bytes", "FFFCFFFC", one.source.token(12))
         one.dataset[0xFFFCFFFC] = DataElement(0xFFFCFFFC, "OB", padding.encode().ljust(64, b"\0"))
