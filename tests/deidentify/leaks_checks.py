@@ -42,11 +42,18 @@ def lookup(one: Output, where: str) -> str | None:
             return None
         value = owner[tag].value
         if found[2] is None:
-            return "" if value is None else str(value)
+            return as_text(value)
         if owner[tag].VR != "SQ" or int(found[2]) >= len(value):
             return None
         data = value[int(found[2])]
     return None
+
+
+def as_text(value: Any) -> str:
+    """Values of attributes that pydicom does not know come as bytes."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").rstrip(" \0")
+    return "" if value is None else str(value)
 
 
 def pairs(key: Key, outputs: list[Output], mapping: dict[str, str]) -> dict[str, Output]:
@@ -60,11 +67,15 @@ def check_kept(
     """Violations, one line each."""
     found, wrong = pairs(key, outputs, mapping), []
     days = dict(shifts(key, found))
+    dates = key.keep.get("modified-dates", []) if {"modified-dates"} <= set(options) else []
+    moved = {
+        (keep.file, keep.where) for keep in dates
+    }  # also where another option would keep them as they are
     for option in ("basic", *options):
         if option == "modified-dates" and "full-dates" in options:
             continue
         for keep in key.keep.get(option, []):
-            if keep.file in found:
+            if keep.file in found and not (option != "modified-dates" and (keep.file, keep.where) in moved):
                 value = lookup(found[keep.file], keep.where)
                 if not fits(keep, value, days.get(key.files[keep.file].patient, set())):
                     wrong.append(

@@ -458,9 +458,13 @@ def omitted(one: Instance, table: dict[int, Row], keyword: str) -> None:
 
 
 def numbers(one: Instance) -> None:
-    """The patient's number where a count is expected, as some devices have it."""
-    if one.patient.id.isdigit() and int(one.patient.id) < 2**31:
+    """The patient's number where a count or the UID of a vocabulary is expected, as some devices have it."""
+    if not one.patient.id.isdigit():
+        return
+    if int(one.patient.id) < 2**31:
         one.put("omitted", "id", "AcquisitionNumber", one.patient.id)
+    root = f"1.2.40.{one.patient.id}.7"
+    one.put("omitted", "id", "CodingSchemeUID", root, needles=[one.patient.id])
 
 
 def code_meaning(one: Instance, chain: tuple) -> None:
@@ -678,8 +682,10 @@ def old_age(one: Instance) -> None:
     years = one.patient.age(one.study)
     if years < 90 or "AdditionalPatientHistory" in one.dataset:
         return
-    text = f"{years}-year-old, falls"
-    one.put("age", "age", "AdditionalPatientHistory", text, needles=[f"{years}-year-old"])
+    written = one.source.random.choice(
+        ("{}-year-old", "{} years old", "aged {} years", "{} y/o male")
+    ).format(years)
+    one.put("age", "age", "AdditionalPatientHistory", f"{written}, falls", needles=[written])
 
 
 SPECIALS = (

@@ -1,6 +1,7 @@
 """The answer key of the planted corpus: what was planted where, what must stay, and what belongs together."""
 
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -106,7 +107,8 @@ class Key:
 def encoded(text: str, charset: Sequence[str]) -> list[bytes]:
     """The ways in which a text may stand in a file: its character set, UTF-8, UTF-16 in both orders."""
     ways = [text.encode(name) for name in ("utf-8", "utf-16-le", "utf-16-be")]
-    with suppress(UnicodeError, LookupError):
+    with suppress(UnicodeError, LookupError, UserWarning), warnings.catch_warnings():
+        warnings.simplefilter("error")  # of letters that the character set has not
         native = encode_string(text, convert_encodings(list(charset)))
         ways.append(native.removesuffix(b"\x1b(B"))
     with suppress(UnicodeError):

@@ -4,10 +4,11 @@ import datetime
 import random
 import string
 import unicodedata
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pydicom.charset import convert_encodings, encode_string
+from pydicom.charset import convert_encodings, decode_bytes, encode_string
 
 PEOPLE = (
     # character sets, name in all its groups, a word for hospital in the script
@@ -157,13 +158,12 @@ class Patient:
 
 
 def writable(text: str, charset: list[str]) -> bool:
-    try:
-        encode_string(text, convert_encodings(charset))
-    except (UnicodeError, LookupError):
-        return False
-    if charset == [""]:
-        return text.isascii()
-    return True
+    if text.isascii():
+        return True
+    encodings = convert_encodings(charset)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what cannot be written is replaced
+        return charset != [""] and decode_bytes(encode_string(text, encodings), encodings, set()) == text
 
 
 def make_patients(source: Source, count: int, studies: int) -> list[Patient]:
@@ -236,6 +236,11 @@ def name_forms(name: str) -> list[tuple[str, tuple[str, ...]]]:
         ]
         if middle:
             forms.append((f"{given} {middle} {surname}", (surname, given)))
+        apart = unicodedata.normalize("NFD", f"{given} {surname}")
+        if apart != f"{given} {surname}":  # letters and accents as two characters each
+            forms.append((apart, tuple(apart.split(" "))))
+        if group.isascii():  # as Japanese, Chinese and Korean devices write Latin letters
+            forms.append((widened(surname), (widened(surname),)))
         small, first = fold(surname), fold(given)
         if small.isascii():
             forms += [(f"{small}_{first}", (small, first)), (f"{first}.{small}", (small, first))]
@@ -243,6 +248,11 @@ def name_forms(name: str) -> list[tuple[str, tuple[str, ...]]]:
                 (f"{small[0].upper()}{small[1:]}{first[0].upper()}{first[1:]}", (small[1:], first[1:]))
             )
     return [(text, (text, *needles)) for text, needles in forms]
+
+
+def widened(text: str) -> str:
+    """In the letters that are as wide as ideographs."""
+    return "".join(chr(ord(letter) + 0xFEE0) for letter in text)
 
 
 def date_forms(date: str) -> list[str]:
@@ -276,8 +286,10 @@ def identifiers(source: Source, patient: Patient, study: Study) -> Iterator[Iden
             text, needles = pick(names)
             yield Identifier("name", text, needles)
         yield Identifier("id", patient.id, (patient.id,))
-        yield _written("birth date", pick(date_forms(patient.birth_date)))
-        text, needles = pick(name_forms(pick(everyone)))
+        born = patient.birth_date
+        short = f"{born[6:]}.{born[4:6]}.{born[2:4]}"
+        yield _written("birth date", pick([*date_forms(born), short]))
+        text, needles = pick([form for form in name_forms(pick(everyone)) if patient.can_write(form[0])])
         yield Identifier("staff", f"Dr. {text}", needles)
         yield _written("phone", f"Tel. {source.phone()}", drop="Tel. ")
         text, needles = pick(names)
