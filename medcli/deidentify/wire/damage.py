@@ -24,6 +24,7 @@ from medcli.deidentify.wire.elements import (
 from medcli.deidentify.wire.syntax import Buffer, Coding, Header, header_at
 from medcli.errors import FormatError
 
+_MAX_REREADINGS = 16  # of the whole buffer
 _Result = TypeVar("_Result")
 
 
@@ -45,7 +46,7 @@ class Damage:
         self.notes = notes
         self.dropped = dropped
         self.on_trial = False
-        self.searches = 0
+        self.spent = 0
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -71,6 +72,12 @@ class Damage:
             return None
         finally:
             self.on_trial = on_trial
+
+    def spend(self, size: int) -> None:
+        """Count bytes that are read once more, so that a file made for it cannot take forever."""
+        self.spent += size
+        if self.spent > _MAX_REREADINGS * self.size:
+            raise FormatError("The data set is damaged in too many places.")
 
     def delimiter(self, pos: int, end: int, coding: Coding) -> Header | None:
         """The header of an item or delimiter at `pos`, if there is one."""
@@ -129,6 +136,8 @@ class Damage:
 
     def is_zero(self, pos: int, end: int) -> bool:
         """Whether there are but zero bytes."""
+        if any(self.view[pos : min(pos + 16, end)]):
+            return False
         chunk = 2**20
         return not any(
             bytes(self.view[start : min(start + chunk, end)]).strip(b"\0") for start in range(pos, end, chunk)

@@ -31,6 +31,8 @@ VRS: dict[str, VR] = {
 }
 SHORT = {name.encode(): name for name, vr in VRS.items() if not vr.long}
 LONG = {name.encode(): name for name, vr in VRS.items() if vr.long}
+OPAQUE = {"UN", "OB", "OW", "OF", "OD", "OL", "OV"}
+TEXT = {name for name, vr in VRS.items() if not vr.number} - OPAQUE - {"SQ"}
 
 TRANSFER_SYNTAX = 0x00020010
 PIXEL_REPRESENTATION = 0x00280103

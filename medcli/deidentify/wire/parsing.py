@@ -1,19 +1,20 @@
 """Bytes to elements: one pass over a data set, into sequences, also where they are not declared as such."""
 
-import re
-from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
-from medcli.deidentify.wire.damage import Damage, NeedsRepair, NoElement
+from medcli.deidentify.wire.damage import NeedsRepair, NoElement
 from medcli.deidentify.wire.elements import (
     BITS_ALLOCATED,
     ITEM,
     ITEM_END,
     LONG,
+    OPAQUE,
     PIXEL_DATA,
     PIXEL_REPRESENTATION,
     SEQUENCE_END,
     SHORT,
+    TEXT,
     UNDEFINED,
     VRS,
     Dataset,
@@ -27,23 +28,25 @@ from medcli.deidentify.wire.elements import (
     swapped,
     tag_text,
 )
-from medcli.deidentify.wire.syntax import BIG, EXPLICIT, IMPLICIT, Coding, Header, header_at, reads_as
+from medcli.deidentify.wire.lengths import Lengths, is_doubtful
+from medcli.deidentify.wire.syntax import (
+    BIG,
+    EXPLICIT,
+    IMPLICIT,
+    ITEM_STARTS,
+    Coding,
+    Header,
+    header_at,
+    reads_as,
+)
 from medcli.errors import FormatError
 
 _MAX_DEPTH = 100
 _VIEW_FROM = 4096  # bytes; smaller values are copied
-_SEARCHED = 2**22  # bytes of an overlong value that are searched for the elements that it swallowed
-_MAX_SEARCHES = 16
-_OPAQUE = {"UN", "OB", "OW", "OF", "OD", "OL", "OV"}
 _PLAIN = set(SHORT.values())
-_TEXT = {name for name, vr in VRS.items() if not vr.number} - _OPAQUE - {"SQ"}
-_LITTLE_ITEM, _BIG_ITEM = b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"
-_VR_CODES = re.compile(b"(?=(" + b"|".join([*SHORT, *LONG]) + b"))")
-_IMPLICIT_HEADERS = re.compile(rb"(?=[\s\S][\x00-\x7f][\s\S]{2}(?:[\s\S]{3}\x00|\xff{4}))")
-_AFTER_PIXELS = re.compile(b"(?=[\xfa\xfc]\xff[\xfa\xfc]\xff|\xff[\xfa\xfc]\xff[\xfa\xfc])")
 
 
-class Parser(Damage):
+class Parser(Lengths):
     """Reads the data sets of one buffer."""
 
     def dataset(
@@ -57,13 +60,13 @@ class Parser(Damage):
         if depth > _MAX_DEPTH:
             raise FormatError(f"Sequences are nested more than {_MAX_DEPTH} deep.")
         elements = Dataset()
-        data, view = self.data, self.view
+        data = self.data
         explicit, big = coding.explicit, coding.big
         read_explicit, read_implicit = coding.explicit_header.unpack_from, coding.header.unpack_from
         read_length = coding.length.unpack_from
         highest, overrun = -1, False
         last_tag, last_start = 0, pos  # of the value before
-        value: Value
+        value: Any  # a Value; bytes where it is plain
         while pos < end:
             vr: str | None = None
             if end - pos < 8:
@@ -94,19 +97,15 @@ class Parser(Damage):
                 if overrun and tag > below:
                     break
                 stop = start + length
-                if vr in _PLAIN and stop <= end and not length & 1:
-                    if length < _VIEW_FROM:
-                        value = text = bytes(data[start:stop])
-                    else:
-                        value, text = view[start:stop], bytes(data[start:stop]) if vr in _TEXT else b""
-                    if b"\0" in text and vr in _TEXT and _has_inner_zero(text):
-                        stop = self.end_of_text(tag, vr, start, stop, end, coding)
-                        value = text[: stop - start]
-                    if big:
-                        value = swapped(value, VRS[vr].number)
-                else:
+                plain = vr in _PLAIN and length < _VIEW_FROM and stop <= end and not length & 1
+                if plain:
+                    value = bytes(data[start:stop])
+                    plain = b"\0" not in value or not is_doubtful(vr, value)
+                if not plain:
                     header = Header(tag, vr, start, length)
                     vr, value, stop = self.value(header, end, coding, depth, elements)
+                elif big:
+                    value = swapped(value, VRS[vr].number)
             except NoElement:
                 self.leftover(pos, end, highest, depth)
                 return elements, end
@@ -143,12 +142,12 @@ class Parser(Damage):
                 return vr, self.bare_item(tag, start, stop, coding, depth), stop
             return vr, *self.sequence(tag, start, stop, end, coding, depth)
         expected = dictionary_vr(tag)
-        if stop > start and (expected == "SQ" or (expected == "UN" and vr in _OPAQUE)):
+        if stop > start and (expected == "SQ" or (expected == "UN" and vr in OPAQUE)):
             found = self.hidden_items(header, stop, end, coding, depth)
             if found is not None:
                 return "SQ", *found
-        if vr in _TEXT and _has_inner_zero(bytes(self.view[start:stop])):
-            stop = self.end_of_text(tag, vr, start, stop, end, coding)
+        if (expected == "UN" or vr in _PLAIN or vr in TEXT) and is_doubtful(vr, self.view[start:stop]):
+            stop = self.end_of_doubtful(tag, vr, start, stop, end, coding)
         after = self.after_odd(stop, end, coding) if (stop - start) & 1 else stop
         if vr == "UN" and not coding.big and not is_private(tag):
             vr = expected
@@ -276,7 +275,7 @@ class Parser(Damage):
         On trial they are read as they stand or not at all, so that no byte is read more often than it is nested.
         """
         tag, vr, start, _ = header
-        if bytes(self.data[start : start + 4]) not in (_LITTLE_ITEM, _BIG_ITEM):
+        if bytes(self.data[start : start + 4]) not in ITEM_STARTS:
             if dictionary_vr(tag) != "SQ":
                 return None
             return self.bare_item(tag, start, stop, coding, depth), stop
@@ -284,6 +283,8 @@ class Parser(Damage):
         found = self.attempt(lambda: self.items(tag, start, stop, stop, inner, depth))
         if found is None and self.on_trial:
             raise NeedsRepair
+        if found is None:
+            self.spend(stop - start)
         if found is None and stop < end and not header_at(self.data, stop, self.size, coding):
             found = self.attempt(lambda: self.items(tag, start, stop, end, inner, depth))
             self.note(f"{tag_text(tag)} has a wrong length")
@@ -309,90 +310,7 @@ class Parser(Damage):
 
     def item_coding(self, start: int) -> Coding:
         """The coding of items where no sequence was declared: implicit by PS3.5 section 6.2.2."""
-        return BIG if bytes(self.data[start : start + 4]) == _BIG_ITEM else IMPLICIT
-
-    # ---- wrong lengths
-
-    def fit(self, header: Header, end: int, coding: Coding, elements: Dataset) -> int:
-        """Where a value really ends, also one that runs past the end of its item or file."""
-        tag, vr, start, length = header
-        stop = start + length
-        if stop <= end:
-            return stop
-        if vr != "SQ" and not _is_expected(tag, elements):
-            raise NoElement
-        following = None if vr == "SQ" else self.swallowed(tag, start, end, end, coding)
-        if following is not None:
-            return self.cut(tag, vr, start, following, "held the elements that follow it: cut")
-        if end == self.size:
-            if vr in _TEXT and _has_inner_zero(bytes(self.data[start:end])):
-                self.broken(f"{tag_text(tag)} runs past the end of the file.")
-            self.repair(f"{tag_text(tag)} is truncated: kept what is there")
-            return end
-        if header_at(self.data, end, self.size, coding):
-            return self.cut(tag, vr, start, end, "ran past the end of its sequence: cut")
-        if stop > self.size:
-            self.broken(f"{tag_text(tag)} runs past the end of the file.")
-        self.repair(f"{tag_text(tag)} ran past the end of its sequence, which was too short")
-        return stop
-
-    def end_of_text(self, tag: int, vr: str, start: int, stop: int, end: int, coding: Coding) -> int:
-        """Where a text with zero bytes inside really ends: these may belong to elements that it swallowed."""
-        following = self.swallowed(tag, start, stop, end, coding)
-        if following is None:
-            return stop
-        return self.cut(tag, vr, start, following, "held the elements that follow it: cut")
-
-    def cut(self, tag: int, vr: str, start: int, stop: int, repair: str) -> int:
-        """The new end of an overlong value, if what is left is such a value and not stray bytes."""
-        number = VRS[vr].number
-        if vr in _TEXT:
-            fits = not _has_inner_zero(bytes(self.data[start:stop]))
-        else:
-            fits = vr == "SQ" or (number > 0 and (stop - start) % number == 0 and stop - start <= 8 * number)
-        if not fits:
-            self.broken(f"{tag_text(tag)} has a wrong length; the data set is damaged.")
-        self.repair(f"{tag_text(tag)} {repair}")
-        return stop
-
-    def swallowed(self, tag: int, start: int, stop: int, end: int, coding: Coding) -> int | None:
-        """Where the elements begin that an overlong value swallowed; None if there are none up to `stop`.
-
-        From there on, everything up to `end` must be in order. Where only the beginning is, the file is refused.
-        """
-        for pos in self.candidates(tag, start, stop, coding):
-            if not reads_as(self.data, pos, end, coding, above=tag):
-                continue
-            if self.on_trial:
-                raise NeedsRepair
-            self.searches += 1
-            found = self.attempt(partial(self.dataset, pos, end, coding))
-            if found and self.searches <= _MAX_SEARCHES:
-                return pos
-            self.broken(f"{tag_text(tag)} has a wrong length and hides elements.")
-        return None
-
-    def candidates(self, tag: int, start: int, stop: int, coding: Coding) -> Iterator[int]:
-        """Places where an element could begin."""
-        if tag >= PIXEL_DATA:
-            return (found.start() for found in _AFTER_PIXELS.finditer(self.view, start, stop))
-        stop = min(stop, start + _SEARCHED)
-        if coding.explicit:
-            return (found.start() - 4 for found in _VR_CODES.finditer(self.view, start + 4, stop))
-        return (found.start() for found in _IMPLICIT_HEADERS.finditer(self.view, start, stop))
-
-
-def _is_expected(tag: int, elements: Dataset) -> bool:
-    """Whether a tag is known and in order, and not what stray bytes look like."""
-    if (elements and tag <= max(elements)) or not tag & 0xFFFF:
-        return False
-    if is_private(tag) and tag & 0xFFFF > 0xFF:
-        return (tag & 0xFFFF0000) | (tag >> 8 & 0xFF) in elements
-    return dictionary_vr(tag) != "UN"
-
-
-def _has_inner_zero(text: bytes) -> bool:
-    return b"\0" in text.rstrip(b"\0 ")
+        return BIG if bytes(self.data[start : start + 4]) == ITEM_STARTS[1] else IMPLICIT
 
 
 def _pixel_size(elements: Dataset) -> int:

@@ -44,6 +44,8 @@ IMPLICIT = Coding(IMPLICIT_UID, False, False, Struct("<HH2sH"), Struct("<HHL"), 
 EXPLICIT = Coding(EXPLICIT_UID, True, False, Struct("<HH2sH"), Struct("<HHL"), Struct("<L"))
 BIG = Coding(BIG_ENDIAN_UID, True, True, Struct(">HH2sH"), Struct(">HHL"), Struct(">L"))
 
+ITEM_STARTS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # little and big endian
+
 
 def coding_of(uid: str) -> Coding:
     """The coding that a transfer syntax asks for."""
