@@ -1,6 +1,6 @@
 """A folder looked through for what still identifies, without knowing what the inputs held."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,8 +61,16 @@ def _check_item(item: Item, finder: Finder) -> list[str]:
             return ["is of no format that is handled"]
         found = Identifiers()
         formats.collect(form, content, found)
-        kinds = {"names": found.patient_names | found.names, "IDs": found.ids, "phrases": found.phrases, "dates": found.dates}
-        ours = {kind: [value for value in values if not str(value).startswith(_OURS)] for kind, values in kinds.items()}
+        kinds: dict[str, Collection[object]] = {
+            "names": found.patient_names | found.names,
+            "IDs": found.ids,
+            "phrases": found.phrases,
+            "dates": found.dates,
+        }
+        ours = {
+            kind: [value for value in values if not str(value).startswith(_OURS)]
+            for kind, values in kinds.items()
+        }
         return [f"holds {kind}" for kind, values in ours.items() if values]
     except (FormatError, OSError) as error:
         return [str(error) if isinstance(error, FormatError) else f"cannot be read ({type(error).__name__})"]
@@ -107,7 +115,7 @@ def _left(
         elif action is Action.REMOVE:
             yield f"{tag_text(tag)} should be removed"
         elif isinstance(value, list):
-            if not (action is Action.DUMMY):
+            if action is not Action.DUMMY:
                 for item in value:
                     yield from _left(item, nested, nested, options, charsets, finder)
         elif isinstance(value, bytes | memoryview) and value:
@@ -117,6 +125,5 @@ def _left(
                 yield f"{tag_text(tag)} should be empty"
             elif action is None and vr == "PN" and not text.startswith(_OURS):
                 yield f"{tag_text(tag)} names a person"
-            elif action in (None, Action.CLEAN) and vr in _TEXT:
-                if finder.mask(text, free=True) != text:
-                    yield f"{tag_text(tag)} looks like it holds a date, a number or a name"
+            elif action in (None, Action.CLEAN) and vr in _TEXT and finder.mask(text, free=True) != text:
+                yield f"{tag_text(tag)} looks like it holds a date, a number or a name"

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,16 +46,16 @@ def deface_nifti(content: bytes) -> tuple[bytes, str, str]:
     packed = content[:2] == b"\x1f\x8b"
     raw = gzip.decompress(content) if packed else content
     kind = nibabel.Nifti2Image if raw[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nibabel.Nifti1Image
-    image = kind.from_bytes(raw)
+    image: Any = kind.from_bytes(raw)
     if len(image.shape) not in (3, 4) or min(image.shape[:3]) < 2 or image.get_data_dtype().names:
         return content, NO_HEAD, "It is no volume of single numbers."
     volume = np.asarray(image.dataobj, dtype=np.float32)
     face = find_face(volume if volume.ndim == 3 else volume[..., 0], image.affine)
     if face.mask is None:
         return content, face.verdict, face.reason
-    stored = np.array(image.dataobj.get_unscaled())  # type: ignore[union-attr]
+    stored = np.array(image.dataobj.get_unscaled())
     stored[face.mask] = stored.min()
-    start = int(image.dataobj.offset)  # type: ignore[union-attr]
+    start = int(image.dataobj.offset)
     data = stored.astype(image.get_data_dtype()).tobytes(order="F")
     result = raw[:start] + data + raw[start + len(data) :]
     return (gzip.compress(result, mtime=0) if packed else result), face.verdict, face.reason
@@ -105,35 +106,40 @@ class _Frame:
     spacing: tuple[float, float]
 
 
-def _frames(index: int, dataset: "object") -> list[_Frame]:
+def _frames(index: int, dataset: Any) -> list[_Frame]:
     """Where each frame lies; empty when the object does not say."""
     try:
-        if "PerFrameFunctionalGroupsSequence" in dataset:  # type: ignore[operator]
+        if "PerFrameFunctionalGroupsSequence" in dataset:
             return _enhanced_frames(index, dataset)
-        position = np.array(dataset.ImagePositionPatient, float)  # type: ignore[attr-defined]
-        orientation = np.array(dataset.ImageOrientationPatient, float)  # type: ignore[attr-defined]
-        spacing = tuple(map(float, dataset.PixelSpacing))  # type: ignore[attr-defined]
+        position = np.array(dataset.ImagePositionPatient, float)
+        orientation = np.array(dataset.ImageOrientationPatient, float)
+        spacing = _pair(dataset.PixelSpacing)
     except (AttributeError, TypeError, ValueError, IndexError):
         return []
-    return [_Frame(index, 0, position, orientation, spacing)]  # type: ignore[arg-type]
+    return [_Frame(index, 0, position, orientation, spacing)]
 
 
-def _enhanced_frames(index: int, dataset: "object") -> list[_Frame]:
-    shared = dataset.SharedFunctionalGroupsSequence[0]  # type: ignore[attr-defined]
+def _enhanced_frames(index: int, dataset: Any) -> list[_Frame]:
+    shared = dataset.SharedFunctionalGroupsSequence[0]
 
-    def group(own: "object", name: str) -> "object":
-        return getattr(own if name in own else shared, name)[0]  # type: ignore[operator]
+    def group(own: Any, name: str) -> Any:
+        return getattr(own if name in own else shared, name)[0]
 
     return [
         _Frame(
             index,
             number,
-            np.array(group(own, "PlanePositionSequence").ImagePositionPatient, float),  # type: ignore[attr-defined]
-            np.array(group(own, "PlaneOrientationSequence").ImageOrientationPatient, float),  # type: ignore[attr-defined]
-            tuple(map(float, group(own, "PixelMeasuresSequence").PixelSpacing)),  # type: ignore[attr-defined]
+            np.array(group(own, "PlanePositionSequence").ImagePositionPatient, float),
+            np.array(group(own, "PlaneOrientationSequence").ImageOrientationPatient, float),
+            _pair(group(own, "PixelMeasuresSequence").PixelSpacing),
         )
-        for number, own in enumerate(dataset.PerFrameFunctionalGroupsSequence)  # type: ignore[attr-defined]
+        for number, own in enumerate(dataset.PerFrameFunctionalGroupsSequence)
     ]
+
+
+def _pair(values: Any) -> tuple[float, float]:
+    first, second = map(float, values)
+    return first, second
 
 
 def _volume(datasets: list, frames: list[_Frame]) -> tuple[np.ndarray, np.ndarray, list[int]] | None:
@@ -169,7 +175,7 @@ def _volume(datasets: list, frames: list[_Frame]) -> tuple[np.ndarray, np.ndarra
     return np.stack([planes[place] for place in order]), affine, order
 
 
-def _plane(dataset: "object", pixels: np.ndarray, number: int) -> np.ndarray:
+def _plane(dataset: Any, pixels: np.ndarray, number: int) -> np.ndarray:
     plane = (pixels if pixels.ndim == 2 else pixels[number]).astype(np.float32)
     slope, intercept = (
         float(getattr(dataset, "RescaleSlope", 1) or 1),
@@ -178,15 +184,15 @@ def _plane(dataset: "object", pixels: np.ndarray, number: int) -> np.ndarray:
     return plane * slope + intercept
 
 
-def _blank(dataset: "object", number: int, mask: np.ndarray) -> None:
+def _blank(dataset: Any, number: int, mask: np.ndarray) -> None:
     """Set the face's pixels of one frame to background in the decoded array that the data set caches."""
     if not mask.any():
         return
-    pixels = dataset.pixel_array  # type: ignore[attr-defined]
+    pixels = dataset.pixel_array
     if not pixels.flags.writeable:
-        dataset._pixel_array = pixels = pixels.copy()  # type: ignore[attr-defined]
+        dataset._pixel_array = pixels = pixels.copy()
     plane = pixels if pixels.ndim == 2 else pixels[number]
-    if dataset.Modality == "CT":  # type: ignore[attr-defined]
+    if dataset.Modality == "CT":
         slope, intercept = (
             float(getattr(dataset, "RescaleSlope", 1) or 1),
             float(getattr(dataset, "RescaleIntercept", 0) or 0),
@@ -197,9 +203,9 @@ def _blank(dataset: "object", number: int, mask: np.ndarray) -> None:
     plane[mask] = value
 
 
-def _rewrite(path: Path, dataset: "object") -> None:
+def _rewrite(path: Path, dataset: Any) -> None:
     """Write the changed pixels; native files keep their syntax, compressed ones become Explicit VR Little Endian."""
-    pixels = dataset.pixel_array  # type: ignore[attr-defined]
+    pixels = dataset.pixel_array
     file = wire.read(path.read_bytes())
     if isinstance(file.dataset[dicom.PIXEL_DATA].value, wire.Fragments):
         file.transfer_syntax = _EXPLICIT

@@ -20,7 +20,7 @@ from medcli.deidentify.identifiers import Identifiers
 from medcli.deidentify.patterns import STANDARD_UID, all_dates
 from medcli.deidentify.policy import Policy
 from medcli.deidentify.profile import Action
-from medcli.deidentify.tables import OPTIONS, PROFILE_CODE, rows, safe_private
+from medcli.deidentify.tables import OPTIONS, PROFILE_CODE, Row, rows, safe_private
 from medcli.deidentify.wire import Dataset, Element, File, Fragments, dictionary_vr
 from medcli.deidentify.wire.elements import VRS, tag_text
 
@@ -33,10 +33,11 @@ _PATIENT_NAMES = {PATIENT_NAME, 0x00101001, 0x00101005, 0x00101060}
 _CONTENT_DATES = frozenset({0x0040A120, 0x0040A121})
 """Dates of content items: of anything, also of birth."""
 _KIND_UIDS = frozenset({  # say what something is, not which one it is
-    SOP_CLASS, 0x0008001A, 0x0008001B, 0x00081150, 0x0008115A, 0x0008010C, 0x00080117, 0x0008010D, 0x00080062, 0x04000010,
-    0x00041510, 0x00041512, 0x00083002, 0x04000404, 0x00741042,
+    SOP_CLASS, 0x0008001A, 0x0008001B, 0x00080062, 0x0008010C, 0x0008010D, 0x00080117, 0x00081150, 0x0008115A,
+    0x00041510, 0x00041512, 0x00083002, 0x04000010, 0x04000404, 0x00741042,
 })  # fmt: skip
 _TEXT = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "UR", "AE", "CS"})
+_COLLECTED = _TEXT | {"DA", "DT", "UI"}
 _BYTES = frozenset({"OB", "OW", "UN", "OF", "OD", "OL", "OV"})
 _LIMITS = {"SH": 16, "CS": 16, "AE": 16, "LO": 64}
 _NEVER_COLLECTED = frozenset({"descriptors", "patient"})
@@ -65,6 +66,13 @@ def text_of(dataset: Dataset, tag: int, charsets: Charsets | None = None) -> str
         return ""
     charsets = charsets or charsets_of(_raw(dataset, CHARSET), ASCII)
     return charsets.decode(element.value, element.vr).strip(" \0")
+
+
+def known_vr(tag: int) -> str:
+    """From the dictionary, else from Table E.1-1, which is newer; UN where neither knows."""
+    vr = dictionary_vr(tag)
+    row = rows().get(tag) if vr == "UN" else None
+    return row.vr if row is not None and row.vr else vr
 
 
 def _raw(dataset: Dataset, tag: int) -> bytes | memoryview | None:
@@ -107,26 +115,39 @@ def _collect(dataset: Dataset, actions: dict[int, Action], charsets: Charsets, f
             continue
         if isinstance(value, Fragments) or not value or len(value) > 10_000:
             continue
-        vr = element.vr if element.vr != "UN" else dictionary_vr(tag)
+        vr = element.vr if element.vr != "UN" else known_vr(tag)
         if vr == "PN":
             _add_names(tag, charsets.decode(value, vr), found)
         elif tag in _META_TITLES:
             found.add(charsets.decode(value, "AE"))
-        elif vr in ("DA", "DT") and actions.get(tag) is Action.KEEP:
-            if tag not in _CONTENT_DATES:
-                for text in charsets.decode(value, vr).split("\\"):
-                    found.kept_dates.update(all_dates(text.strip()[:8]))
-        elif (row := table.get(tag)) is not None and actions[tag] is not Action.KEEP:
-            if vr in ("DA", "DT"):
-                for text in charsets.decode(value, vr).split("\\"):
-                    found.add_dates(text.strip()[:8] if vr == "DT" else text.strip())
-            elif vr == "UI" and row.basic == "U":
-                found.uids.update(uid for uid in _uids(value) if not STANDARD_UID.match(uid))
-            elif vr in _TEXT and vr != "CS" and not _NEVER_COLLECTED.intersection(row.options):
-                text = charsets.decode(value, vr)
-                for part in text.split("\\") if vr not in ("LT", "ST", "UT") else [text]:
-                    if not _UNKNOWN_EVERYBODY.fullmatch(part.strip()):
-                        found.add(part)
+        elif (row := table.get(tag)) is not None and vr in _COLLECTED:
+            text = charsets.decode(value, vr)
+            parts = [text] if vr in ("LT", "ST", "UT") else [part.strip() for part in text.split("\\")]
+            if actions[tag] is Action.KEEP:
+                _add_kept(tag, vr, parts, found)
+            else:
+                _add_identifying(row, vr, parts, found)
+
+
+def _add_kept(tag: int, vr: str, parts: list[str], found: Identifiers) -> None:
+    if vr in _TEXT:
+        found.kept.update(parts)
+    elif vr in ("DA", "DT") and tag not in _CONTENT_DATES:
+        for part in parts:
+            found.kept_dates.update(all_dates(part[:8]))
+
+
+def _add_identifying(row: Row, vr: str, parts: list[str], found: Identifiers) -> None:
+    if vr in ("DA", "DT"):
+        for part in parts:
+            found.add_dates(part[:8] if vr == "DT" else part)
+    elif vr == "UI":
+        if row.basic == "U":
+            found.uids.update(uid for uid in parts if uid and not STANDARD_UID.match(uid))
+    elif vr != "CS" and not _NEVER_COLLECTED.intersection(row.options):
+        for part in parts:
+            if not _UNKNOWN_EVERYBODY.fullmatch(part):
+                found.add(part)
 
 
 _META_TITLES = frozenset({0x00020016, 0x00020017, 0x00020018})
@@ -136,10 +157,6 @@ def _add_names(tag: int, text: str, found: Identifiers) -> None:
     for name in text.split("\\"):
         if name.strip() and not _UNKNOWN_EVERYBODY.fullmatch(name.strip(" ^=")):
             (found.patient_names if tag in _PATIENT_NAMES else found.names).add(name.strip())
-
-
-def _uids(value: bytes | memoryview) -> list[str]:
-    return [part for text in bytes(value).decode("latin-1").split("\\") if (part := text.strip(" \0"))]
 
 
 # --- cleaning -----------------------------------------------------------------------------------------------------
@@ -200,7 +217,7 @@ class _Cleaner:
     def _standard(self, tag: int, element: Element, action: Action | None, charsets: Charsets) -> bool:
         """Change the element as its action asks; False: it has to go."""
         if element.vr == "UN" and not isinstance(element.value, list):
-            element.vr = dictionary_vr(tag)
+            element.vr = known_vr(tag)
             if element.vr == "UN" and action is None and tag != PIXEL_DATA:
                 return False  # neither the standard's dictionary nor its table knows it
         if action is None:
@@ -539,7 +556,10 @@ def _clear_overlay_bits(dataset: Dataset, notes: list[str]) -> None:
 
 
 def clean_pixels(file: File, log: Log) -> bool:
-    """Blank burned-in text on every frame; whether the pixels were searched. Raises FormatError if they cannot be read."""
+    """Blank burned-in text on every frame; gives whether there was a picture to search.
+
+    Raises FormatError when the pixels cannot be decoded.
+    """
     if PIXEL_DATA not in file.dataset:
         return False
     from medcli.deidentify import pixels  # decoders and detectors load only where they are asked for
@@ -553,7 +573,9 @@ def clean_pixels(file: File, log: Log) -> bool:
             file.dataset.pop(tag, None)
         else:
             file.dataset[tag] = Element(tag, dictionary_vr(tag), value)
-    value = Fragments(list(cleaned.pixel_data)) if isinstance(cleaned.pixel_data, list) else cleaned.pixel_data
+    value = (
+        Fragments(list(cleaned.pixel_data)) if isinstance(cleaned.pixel_data, list) else cleaned.pixel_data
+    )
     file.dataset[PIXEL_DATA] = Element(PIXEL_DATA, cleaned.pixel_vr, value)
     file.transfer_syntax = cleaned.transfer_syntax
     file.meta = _fresh_meta(file.dataset, file.transfer_syntax)

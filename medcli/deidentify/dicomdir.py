@@ -35,22 +35,30 @@ _KINDS = (
 """Directory Record Type by the start of the SOP Class UID; all others are IMAGE."""
 
 
-def write_dicomdir(folder: Path, places: Iterable[PurePosixPath], pseudonyms: Pseudonyms) -> bytes:
+def new_dicomdir(folder: Path, places: Iterable[PurePosixPath], pseudonyms: Pseudonyms) -> bytes:
     """The content of a DICOMDIR for these files of the folder; files that are no DICOM are passed over."""
     tree: dict[tuple[str, ...], tuple[str, Dataset]] = {}
     for place in sorted(places):
-        dataset = wire.read((folder / place).read_bytes()).dataset
-        levels = (text_of(dataset, 0x00100020), text_of(dataset, STUDY), text_of(dataset, SERIES), text_of(dataset, SOP_INSTANCE))
+        file = wire.read((folder / place).read_bytes())
+        dataset = file.dataset
+        levels = (
+            text_of(dataset, 0x00100020),
+            text_of(dataset, STUDY),
+            text_of(dataset, SERIES),
+            text_of(dataset, SOP_INSTANCE),
+        )
         for depth, kind in enumerate(("PATIENT", "STUDY", "SERIES"), 1):
             tree.setdefault(levels[:depth], (kind, _record(kind, dataset, kind)))
         record = _record(_kind(text_of(dataset, SOP_CLASS)), dataset, "instance")
         _put(record, 0x00041500, "CS", "\\".join(place.parts))
         _put(record, 0x00041510, "UI", text_of(dataset, SOP_CLASS))
         _put(record, 0x00041511, "UI", text_of(dataset, SOP_INSTANCE))
-        _put(record, 0x00041512, "UI", wire.read((folder / place).read_bytes()).transfer_syntax)
+        _put(record, 0x00041512, "UI", file.transfer_syntax)
         tree[levels] = ("instance", record)
     keys = sorted(tree)
-    return _assembled([tree[key][1] for key in keys], keys, pseudonyms.uid("DICOMDIR|" + "|".join(map(str, keys))))
+    return _assembled(
+        [tree[key][1] for key in keys], keys, pseudonyms.uid("DICOMDIR|" + "|".join(map(str, keys)))
+    )
 
 
 def _kind(sop_class: str) -> str:
@@ -67,7 +75,11 @@ def _record(kind: str, source: Dataset, keys: str) -> Dataset:
         record[0x00080005] = source[0x00080005]
     for tag in _KEYS[keys]:
         element = source.get(tag)
-        value = bytes(element.value) if element is not None and isinstance(element.value, bytes | memoryview) else b""
+        value = (
+            bytes(element.value)
+            if element is not None and isinstance(element.value, bytes | memoryview)
+            else b""
+        )
         record[tag] = Element(tag, wire.dictionary_vr(tag), value)
     return record
 
@@ -80,9 +92,13 @@ def _assembled(records: list[Dataset], keys: list[tuple[str, ...]], uid: str) ->
     """Link the records by the places that they have in the file: offsets do not change lengths, so write twice."""
     file = File(_meta(uid), Dataset(), _EXPLICIT)
     for tag, vr, value in (
-        (0x00041130, "CS", b""), (_FIRST, "UL", bytes(4)), (_LAST, "UL", bytes(4)), (0x00041212, "US", bytes(2)), (_RECORDS, "SQ", records),
-    ):  # fmt: skip
+        (0x00041130, "CS", b""),
+        (_FIRST, "UL", bytes(4)),
+        (_LAST, "UL", bytes(4)),
+        (0x00041212, "US", bytes(2)),
+    ):
         file.dataset[tag] = Element(tag, vr, value)
+    file.dataset[_RECORDS] = Element(_RECORDS, "SQ", records)
     offsets = _offsets(bytes(wire.write(file)), len(records))
     for index, key in enumerate(keys):
         sibling = next((other for other in range(index + 1, len(keys)) if len(keys[other]) <= len(key)), None)

@@ -7,7 +7,8 @@ from medcli.deidentify.wire import Dataset, Element
 
 WORD = "ANONYMIZED"
 _TEXT = {
-    "AE": WORD, "AS": "000Y", "CS": WORD, "DA": "19000101", "DS": "0", "DT": "19000101000000", "IS": "0", "LO": WORD, "LT": WORD,
+    "AE": WORD, "AS": "000Y", "CS": WORD, "DA": "19000101",
+    "DS": "0", "DT": "19000101000000", "IS": "0", "LO": WORD, "LT": WORD,
     "PN": WORD, "SH": WORD, "ST": WORD, "TM": "000000", "UC": WORD, "UR": "https://anonymized.invalid/", "UT": WORD,
 }  # fmt: skip
 _NUMBERS = {
@@ -48,12 +49,11 @@ def _dummy_item(item: Dataset, new_uid: Callable[[bytes], bytes]) -> Dataset:
             continue
         if isinstance(element.value, list):
             result[tag] = Element(tag, "SQ", dummy_items(element.value, new_uid))
-        elif element.vr == "UI":
-            result[tag] = Element(tag, "UI", new_uid(bytes(element.value)))
-        elif tag in _CODE:
-            result[tag] = Element(tag, element.vr, _CODE[tag])
         elif isinstance(element.value, bytes | memoryview):
-            result[tag] = Element(tag, element.vr, dummy(element.vr))
+            value = (
+                new_uid(bytes(element.value)) if element.vr == "UI" else _CODE.get(tag) or dummy(element.vr)
+            )
+            result[tag] = Element(tag, element.vr, value)
     return result
 
 
@@ -79,7 +79,8 @@ def dummy_document(mime_type: str) -> bytes:
     if mime_type == "application/pdf":
         return _pdf()
     if mime_type.endswith("xml"):
-        return b'<?xml version="1.0" encoding="UTF-8"?>\n<ClinicalDocument xmlns="urn:hl7-org:v3"><title>ANONYMIZED</title></ClinicalDocument>\n'
+        start, end = b'<ClinicalDocument xmlns="urn:hl7-org:v3">', b"</ClinicalDocument>\n"
+        return b'<?xml version="1.0" encoding="UTF-8"?>\n' + start + b"<title>ANONYMIZED</title>" + end
     if mime_type == "model/stl":
         return b"ANONYMIZED".ljust(80, b" ") + struct.pack("<I", 0)
     return b"# ANONYMIZED\n"
@@ -90,7 +91,8 @@ def _pdf() -> bytes:
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R"
+        b" /Resources << /Font << /F1 5 0 R >> >> >>",
         b"<< /Length %d >>\nstream\n%s\nendstream" % (len(text), text),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
@@ -100,6 +102,5 @@ def _pdf() -> bytes:
         result += b"%d 0 obj\n%s\nendobj\n" % (number, content)
     table = b"".join(b"%010d 00000 n \n" % place for place in places)
     size = len(objects) + 1
-    return result + b"xref\n0 %d\n0000000000 65535 f \n%strailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (
-        size, table, size, len(result),
-    )  # fmt: skip
+    trailer = b"trailer\n<< /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % (size, len(result))
+    return result + b"xref\n0 %d\n0000000000 65535 f \n" % size + table + trailer

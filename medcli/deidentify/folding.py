@@ -5,7 +5,10 @@ import unicodedata
 from functools import lru_cache
 from importlib.resources import files
 
-_INSEPARABLE = dict(zip("łŁđĐøØæÆœŒþÞðÐıİħĦŧŦŋ", "l l d d o o ae ae oe oe th th d d i i h h t t n".split(), strict=True))
+_INSEPARABLE = {
+    "ł": "l", "Ł": "l", "đ": "d", "Đ": "d", "ø": "o", "Ø": "o", "æ": "ae", "Æ": "ae", "œ": "oe", "Œ": "oe", "þ": "th",
+    "Þ": "th", "ð": "d", "Ð": "d", "ı": "i", "İ": "i", "ħ": "h", "Ħ": "h", "ŧ": "t", "Ŧ": "t", "ŋ": "n",
+}  # fmt: skip
 """Letters that Unicode does not take apart into a base letter and its mark."""
 _SPELLED_OUT = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("å", "aa"), ("ø", "oe"), ("æ", "ae"))
 

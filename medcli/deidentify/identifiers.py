@@ -15,8 +15,14 @@ from medcli.deidentify.pseudonyms import Pseudonyms
 
 MASK = "XXX"
 _MASK_ONLY = re.compile(r"[X\s\W_]*")
-_TITLES = frozenset("dr prof mr mrs ms miss herr frau med dent dipl ing phd md jr sr ii iii von van de der da di".split())
+_TITLES = frozenset({
+    "dr", "prof", "mr", "mrs", "ms", "miss", "herr", "frau", "med", "dent", "dipl", "ing", "phd", "md",
+    "jr", "sr", "ii", "iii", "von", "van", "de", "der", "da", "di",
+})  # fmt: skip
 _SEPARATORS = r"[\s,.;:_^=/&+\-]{0,3}"
+_WORD = re.compile(r"[^\W_]+")
+_NAME = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_DIGIT = re.compile(r"\d")
 _LETTER_BEFORE, _LETTER_AFTER = r"(?<![^\W\d_])", r"(?![^\W\d_])"
 _DIGITS = b"0123456789"
 _CHARSETS = (
@@ -41,6 +47,8 @@ class Identifiers:
     kept_dates: set[date] = field(default_factory=set)
     """Dates that an option keeps in attributes of their own; the same day is no secret elsewhere."""
     uids: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
+    """Texts that an option keeps, such as the institution: their words are no secret, unless they name the patient."""
 
     def add(self, text: str) -> None:
         """A value whose kind is not known: an ID where it is one word with a digit, else a phrase."""
@@ -192,23 +200,25 @@ def _text_patterns(identifiers: Identifiers) -> set[str]:
     for names, own in ((identifiers.patient_names, True), (identifiers.names, False)):
         for name in names:
             patterns.update(_name_patterns(name, own=own))
-    for text in identifiers.ids:
+    for text in identifiers.ids - identifiers.kept:
         patterns.update(_id_patterns(text))
+    open_words = frozenset(word for text in identifiers.kept for word in _WORD.findall(fold(text)))
     for text in identifiers.phrases:
-        patterns.update(_phrase_patterns(text))
+        patterns.update(_phrase_patterns(text, open_words))
     return patterns
 
 
 def name_words(name: str) -> list[list[str]]:
-    """The words of each component group (alphabetic, ideographic, phonetic) of a person name."""
-    return [
-        words for group in name.split("=") if (words := re.findall(r"[^\W\d_]+(?:['’][^\W\d_]+)*", group))
-    ]
+    """The words of each component group (alphabetic, ideographic, phonetic) of a person name; none with digits."""
+    groups = ([word for word in _NAME.findall(group) if not _DIGIT.search(word)] for group in name.split("="))
+    return [words for words in groups if words]
 
 
 def _name_patterns(name: str, *, own: bool) -> Iterator[str]:
     for words in name_words(name):
-        words = [word for word in words if (len(word) > 1 or not word.isascii()) and word.lower() not in _TITLES]
+        words = [
+            word for word in words if (len(word) > 1 or not word.isascii()) and word.lower() not in _TITLES
+        ]
         forms = [sorted(spellings(word)) for word in words]
         for place, variants in enumerate(forms):
             others = [other for index, group in enumerate(forms) if index != place for other in group]
@@ -227,7 +237,7 @@ def _word_pattern(word: str) -> Iterator[str]:
     if len(word) > 4 or (_unspaced(word) and len(word) > 1):
         yield re.escape(word)
     elif len(word) > 2 or (len(word) == 2 and not is_common(word)):
-        yield _LETTER_BEFORE + re.escape(word) + _LETTER_AFTER
+        yield rf"(?<![^\W_]){re.escape(word)}(?![^\W_])"
 
 
 def _unspaced(word: str) -> bool:
@@ -251,8 +261,8 @@ def _id_patterns(text: str) -> Iterator[str]:
         yield rf"(?<!\d){digits}(?!\d)"
 
 
-def _phrase_patterns(text: str) -> Iterator[str]:
-    if is_common(text):
+def _phrase_patterns(text: str, open_words: frozenset[str]) -> Iterator[str]:
+    if is_common(text) or all(word in open_words for word in _WORD.findall(fold(text))):
         return
     words = re.findall(r"[^\W_]+", fold(text))
     if len("".join(words)) < 4:
@@ -264,10 +274,10 @@ def _phrase_patterns(text: str) -> Iterator[str]:
         yield rf"(?<!\d){spaced}(?!\d)"
     for part in re.split(r"[,;^\r\n\\=]+", text):
         piece = re.findall(r"[^\W_]+", fold(part))
-        if len("".join(piece)) > 4 and not is_common(part):
+        if len("".join(piece)) > 4 and not is_common(part) and not open_words.issuperset(piece):
             yield rf"{_LETTER_BEFORE}{_phrase(piece)}{_LETTER_AFTER}"
     for word in words:
-        if len(word) > 4 and not is_common(word):
+        if len(word) > 4 and not is_common(word) and word not in open_words:
             yield rf"{_LETTER_BEFORE}{re.escape(word)}{_LETTER_AFTER}" if word.isalpha() else re.escape(word)
 
 
@@ -309,13 +319,14 @@ def _byte_patterns(identifiers: Identifiers, days: Iterable[date]) -> set[bytes]
     strong: set[str] = set()
     for name in identifiers.patient_names | identifiers.names:
         strong.update(_strong_names(name))
-    for text in identifiers.ids:
+    for text in identifiers.ids - identifiers.kept:
         compact = text.strip()
         if not is_common(compact) and len(compact) > (7 if compact.isdigit() else 5):
             strong.add(compact)
-    strong.update(
-        text.strip() for text in identifiers.phrases if len(text.strip()) > 6 and not is_common(text)
-    )
+    open_texts = [fold(text) for text in identifiers.kept]
+    for text in map(str.strip, identifiers.phrases):
+        if len(text) > 6 and not is_common(text) and not any(fold(text) in kept for kept in open_texts):
+            strong.add(text)
     for day in days:
         strong |= {
             day.strftime("%Y%m%d"),
@@ -347,7 +358,10 @@ def _strong_names(name: str) -> Iterator[str]:
 
 
 def _encoded(text: str) -> Iterator[bytes]:
-    """The text in lower case in every encoding that can write it; UTF-16 without its outer zero byte fits both orders."""
+    """The text in lower case in every encoding that can write it.
+
+    UTF-16 of ASCII goes without its outer zero byte, which fits both byte orders.
+    """
     for form in {text, text.lower(), text.upper()}:
         for charset in ("ascii",) if form.isascii() else _CHARSETS:
             try:

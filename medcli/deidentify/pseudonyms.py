@@ -6,6 +6,7 @@ originals cannot be found by trying a dictionary, and nothing has to be stored t
 
 import hmac
 import os
+import re
 import secrets
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -15,6 +16,8 @@ from pathlib import Path
 from medcli.errors import DataError
 
 _ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"  # 32 letters and digits that are not mistaken for one another
+PSEUDONYM = re.compile(f"[PA]-[{_ALPHABET}]{{12}}")
+"""A patient's or accession number's pseudonym."""
 _MOST_DAYS = 3650
 _KEY_BYTES = 32
 _LEAST_BYTES = 16

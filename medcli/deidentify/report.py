@@ -110,7 +110,8 @@ def statement(summary: Summary, settings: Settings, *, keyed: bool) -> str:
     lines = [
         "# How this set was de-identified",
         "",
-        f"medcli {medcli.__version__}, DICOM PS3.15 2026d, Basic Application Level Confidentiality Profile (Table E.1-1).",
+        f"medcli {medcli.__version__}, DICOM PS3.15 2026d,",
+        "Basic Application Level Confidentiality Profile (Table E.1-1).",
         "",
         "| code | profile and options |",
         "| --- | --- |",
@@ -122,7 +123,7 @@ def statement(summary: Summary, settings: Settings, *, keyed: bool) -> str:
         f"- UIDs: {'kept' if 'uids' in settings.options else 'replaced (2.25, HMAC-SHA256 under a secret key)'}.",
         f"- Dates: {_dates(settings.options)}.",
         f"- Private attributes: {_private(settings.options)}.",
-        f"- Pixels: {'searched for burned-in text' if 'pixels' in settings.options else 'not searched for burned-in text'}.",
+        f"- Pixels: {'' if 'pixels' in settings.options else 'not '}searched for burned-in text.",
         f"- Faces: {'removed where found' if 'faces' in settings.options else 'not removed'}.",
         f"- The key of the pseudonyms was {'kept by whoever ran this' if keyed else 'thrown away'}.",
     ]

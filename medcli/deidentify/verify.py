@@ -7,6 +7,7 @@ from medcli.deidentify import formats, wire
 from medcli.deidentify.charsets import ASCII, Charsets, charsets_of
 from medcli.deidentify.dicom import CHARSET
 from medcli.deidentify.identifiers import Finder
+from medcli.deidentify.pseudonyms import PSEUDONYM
 from medcli.deidentify.wire import Dataset
 from medcli.deidentify.wire.elements import tag_text
 
@@ -34,8 +35,9 @@ def _in_text(dataset: Dataset, finder: Finder, charsets: Charsets) -> Iterator[i
         if isinstance(value, list):
             for item in value:
                 yield from _in_text(item, finder, charsets)
-        elif element.vr in _TEXT and value and isinstance(value, bytes | memoryview):
-            if finder.hits(charsets.decode(value, element.vr)):
+        elif isinstance(value, bytes | memoryview) and element.vr in _TEXT and value:
+            text = charsets.decode(value, element.vr)
+            if not PSEUDONYM.fullmatch(text) and finder.hits(text):
                 yield tag
 
 

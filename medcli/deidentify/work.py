@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from medcli import parallel
 from medcli.deidentify import dicom, formats, wire
 from medcli.deidentify.defacing import UNCERTAIN, Defaced, deface_nifti, deface_series, head_candidates
+from medcli.deidentify.dicomdir import new_dicomdir
 from medcli.deidentify.identifiers import Finder, Identifiers
 from medcli.deidentify.inputs import Item
 from medcli.deidentify.names import clean_place
@@ -23,6 +24,7 @@ from medcli.files import atomic_path
 from medcli.progress import Progress, ignore
 
 WRITTEN, QUARANTINED, LEFT_OUT = "written", "quarantined", "left out"
+DIRECTORY = "A new directory is written at the end."
 UNKNOWN, EMPTY = "It is of no format that is handled.", "It is empty."
 _CHUNK = 50
 Task = TypeVar("Task")
@@ -83,7 +85,8 @@ class Job:
 def collect_chunk(task: tuple[Job, list[Item]]) -> tuple[list[Found], dict[str, Identifiers]]:
     """For each file what it is and whose, and what identifies each patient."""
     job, items = task
-    found, by_patient = [], defaultdict(Identifiers)
+    found: list[Found] = []
+    by_patient: dict[str, Identifiers] = defaultdict(Identifiers)
     for item in items:
         identifiers = Identifiers()
         try:
@@ -335,6 +338,8 @@ def deidentify(
                 for place in share.places
             ]
         for outcome in result:
+            if outcome.reason == DIRECTORY:
+                continue  # a new one is written at the end
             if outcome.status == WRITTEN and outcome.kind == "dicom" and "faces" in job.options:
                 written.append(outcome)
             else:
@@ -343,9 +348,41 @@ def deidentify(
         progress("cleaning", done, len(known.items))
 
     _each(clean_share, shares, one, workers=workers)
+    for outcome in _directories(known, job):
+        receive(outcome)
     if "faces" in job.options:
         _deface(written, job, receive, workers=workers, progress=progress)
     return sum(bool(patient) for patient in known.identifiers)
+
+
+def _directories(known: Known, job: Job) -> Iterator[Outcome]:
+    """Write a new DICOMDIR in the place of each one that was found, for the files that are there now."""
+    folders = [
+        item.place.parent
+        for item, found in zip(known.items, known.found, strict=True)
+        if found.kind == "dicomdir"
+    ]
+    if not folders:
+        return
+    pseudonyms = _pseudonyms(job.key)
+    places = cleaned_places(known, pseudonyms, new_uids="uids" not in job.options)
+    for folder in folders:
+        below = [
+            place
+            for item, found, place in zip(known.items, known.found, places, strict=True)
+            if found.kind == "dicom" and folder in item.place.parents and (job.out / place).is_file()
+        ]
+        if below:
+            root = below[0].parents[len(below[0].parents) - 1 - len(folder.parts)]
+            content = new_dicomdir(job.out / root, [place.relative_to(root) for place in below], pseudonyms)
+            with atomic_path(job.out / root / "DICOMDIR", durable=False) as path:
+                path.write_bytes(content)
+            yield Outcome(
+                str(root / "DICOMDIR"),
+                WRITTEN,
+                "dicomdir",
+                notes=["made anew from the files that were written"],
+            )
 
 
 def _deface(
