@@ -41,6 +41,13 @@ def deidentify(
             "pseudonyms in every run. Without it they cannot be linked.",
         ),
     ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also keep originals and pseudonyms here, encrypted with the key."),
+    ] = None,
+    open_table: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Only print such a table as CSV; needs the key.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; default: one per core.", show_default=False)
     ] = None,
@@ -80,6 +87,8 @@ def deidentify(
     from medcli.errors import SomeCasesFailed, UsageError
     from medcli.parallel import default_workers
 
+    if open_table is not None:
+        return _open(open_table, key)
     if check is not None:
         return _check(check, inputs, out, json=json)
     if not inputs or out is None:
@@ -87,7 +96,7 @@ def deidentify(
     if profile != "basic":
         raise UsageError(f"--profile: expected `basic`, got {profile!r}")
     settings = load_settings(config, retain=retain, clean=clean, verify=verify)
-    request = Request(inputs, out, settings, key, workers or default_workers(), force, resume)
+    request = Request(inputs, out, settings, key, table, workers or default_workers(), force, resume)
     if dry_run:
         with progress_bars() as progress:
             content = preview(request, progress)
@@ -121,6 +130,22 @@ def deidentify(
     if problems:
         raise SomeCasesFailed(f"{'; '.join(problems)}; see {out / FOLDER / SUMMARY}")
     return None
+
+
+def _open(table: Path, key: Path | None) -> None:
+    import csv
+    import sys
+
+    from medcli.deidentify.pseudonyms import load_key
+    from medcli.deidentify.table import COLUMNS, read_rows
+    from medcli.errors import UsageError
+
+    if key is None or not key.is_file():
+        raise UsageError("--open-table needs --key FILE, the key that the table was written with")
+    if not table.is_file():
+        raise UsageError(f"--open-table {table}: expected a file; there is none")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerows([COLUMNS, *sorted(read_rows(table, load_key(key)))])
 
 
 def _check(folder: Path, inputs: list[Path] | None, out: Path | None, *, json: bool) -> None:

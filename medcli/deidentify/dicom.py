@@ -345,7 +345,8 @@ class _Cleaner:
         if not value or not isinstance(value, bytes | memoryview):
             return
         text = charsets.decode(value, element.vr)
-        masked = self._policy.finder.mask(text, free=free)
+        finder = self._policy.finder
+        masked = finder.mask_code(text) if element.vr == "CS" else finder.mask(text, free=free)
         if masked != text:
             if limit := _LIMITS.get(element.vr):
                 masked = "\\".join(part[:limit] for part in masked.split("\\"))

@@ -24,6 +24,8 @@ _WORD = re.compile(r"[^\W_]+")
 _NAME = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _DIGIT = re.compile(r"\d")
 _LETTER_BEFORE, _LETTER_AFTER = r"(?<![^\W\d_])", r"(?![^\W\d_])"
+_COUNTING = "01234567890123456789"
+"""As 16-bit numbers, part of any table that counts up."""
 _DIGITS = b"0123456789"
 _CHARSETS = (
     "utf-8", "latin-1", "iso8859-2", "iso8859-5", "iso8859-6", "iso8859-7", "iso8859-8", "iso8859-9",
@@ -93,6 +95,10 @@ class Finder:
     @cached_property
     def _bytes(self) -> "_ByteSearch":
         return _ByteSearch(_byte_patterns(self._identifiers, self._dates))
+
+    def mask_code(self, text: str) -> str:
+        """A coded string: as `mask`, but a common word (TEXT, HEAD, ...) stays, whoever is called so."""
+        return text if is_common(text) else self.mask(text, free=True)
 
     def mask(self, text: str, *, free: bool = False) -> str:
         """The text with every identifier replaced by XXX, and UIDs by their pseudonyms.
@@ -371,6 +377,7 @@ def _encoded(text: str) -> Iterator[bytes]:
             if len(encoded) > 4:
                 yield encoded.lower()
         if form.isascii():
-            yield form.encode("utf-16-le")[:-1].lower()
+            if form not in _COUNTING:
+                yield form.encode("utf-16-le")[:-1].lower()
         else:
             yield from (form.encode("utf-16-le").lower(), form.encode("utf-16-be").lower())

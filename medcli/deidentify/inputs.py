@@ -2,6 +2,7 @@
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,8 @@ from medcli.deidentify.dicom import DIRECTORY_RECORDS, text_of
 from medcli.errors import FormatError, UsageError
 
 MOST_BYTES = 4 << 30
-_MOST_RATIO = 200
+_MOST_RATIO, _ALWAYS = 200, 256 << 20
+"""What is packed may unpack to so many times its size, and to so many bytes in any case."""
 _JUNK = {".ds_store", "thumbs.db", "desktop.ini"}
 
 
@@ -35,7 +37,7 @@ class Item:
         if self.member is None:
             if self.path.stat().st_size > MOST_BYTES:
                 raise FormatError(f"The file is larger than {MOST_BYTES >> 30} GiB.")
-            return self.path.read_bytes()
+            return _unpacked(self.path.read_bytes())
         try:
             with zipfile.ZipFile(self.path) as archive:
                 info = archive.getinfo(self.member)
@@ -43,7 +45,7 @@ class Item:
                     info.compress_size, 10_000
                 ):
                     raise FormatError("The archive's member unpacks to more than is plausible.")
-                return archive.read(info)
+                return _unpacked(archive.read(info))
         except (
             zipfile.BadZipFile,
             RuntimeError,
@@ -58,6 +60,23 @@ class Item:
         """Changes when the file does."""
         state = self.path.stat()
         return f"{state.st_size}:{state.st_mtime_ns}"
+
+
+def _unpacked(content: bytes) -> bytes:
+    """A gzipped DICOM file unpacked; all else as it is. Raises FormatError when it unpacks to too much."""
+    if content[:2] != b"\x1f\x8b":
+        return content
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        if not wire.looks_like_dicom(unpacker.decompress(content[:4096], 512)):
+            return content
+        unpacker = zlib.decompressobj(wbits=31)
+        result = unpacker.decompress(content, min(MOST_BYTES, max(_ALWAYS, _MOST_RATIO * len(content))))
+    except zlib.error:
+        return content
+    if not unpacker.eof:
+        raise FormatError("It is compressed, and cut short or larger than is plausible.")
+    return result
 
 
 def find_items(inputs: Sequence[Path]) -> list[Item]:

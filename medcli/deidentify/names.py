@@ -9,6 +9,7 @@ from medcli.deidentify.pseudonyms import Pseudonyms
 
 _SUFFIXES = (
     ".nii.gz",
+    ".dcm.gz",
     ".dcm",
     ".dicom",
     ".ima",
@@ -47,6 +48,7 @@ def clean_part(part: str, finder: Finder | None, pseudonyms: Pseudonyms, *, new_
     """One file or folder name: a UID gives its pseudonym, any other identifier or date a token for the whole."""
     suffix = next((ending for ending in _SUFFIXES if part.lower().endswith(ending)), "")
     stem = part[: len(part) - len(suffix)]
+    part = part.removesuffix(".gz") if suffix == ".dcm.gz" else part
     if finder is None:
         return pseudonyms.token("name", stem) + part[len(stem) :]
     shown = finder.mask(stem) if new_uids else finder.mask_but_uids(stem)

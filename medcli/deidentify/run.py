@@ -9,6 +9,7 @@ from medcli.deidentify.inputs import Item, find_items
 from medcli.deidentify.pseudonyms import Pseudonyms, load_key, random_key
 from medcli.deidentify.report import Lines, Summary, read_lines, write_report
 from medcli.deidentify.settings import Settings
+from medcli.deidentify.table import add_rows, read_rows, rows_for
 from medcli.deidentify.work import WRITTEN, Job, Outcome, deidentify, digest_of, survey
 from medcli.errors import DataError, UsageError
 from medcli.progress import Progress, ignore
@@ -22,6 +23,7 @@ class Request:
     out: Path
     settings: Settings
     key: Path | None = None
+    table: Path | None = None
     workers: int = 1
     force: bool = False
     resume: bool = False
@@ -40,9 +42,10 @@ def run(request: Request, progress: Progress = ignore) -> Summary:
     if not items:
         raise DataError(f"No files were found in {', '.join(map(str, request.inputs))}.")
     check_out(request)
-    job = Job(
-        request.settings, load_key(request.key) if request.key else random_key(), request.out.absolute()
-    )
+    key = load_key(request.key) if request.key else random_key()
+    if request.table is not None and request.table.exists():
+        read_rows(request.table, key)  # a wrong key is told before the work, not after it
+    job = Job(request.settings, key, request.out.absolute())
     summary = Summary()
     before = _done_before(items, job) if request.resume else []
     for outcome in before:
@@ -56,9 +59,11 @@ def run(request: Request, progress: Progress = ignore) -> Summary:
             lines.add(outcome)
             summary.add(outcome)
 
-        summary.patients = deidentify(
-            items, job, skip=skip, workers=request.workers, progress=progress, receive=receive
-        )
+        known = deidentify(items, job, skip=skip, workers=request.workers, progress=progress, receive=receive)
+    summary.patients = sum(bool(patient) for patient in known.identifiers)
+    if request.table is not None:
+        uids = (uid for identifiers in known.identifiers.values() for uid in identifiers.uids)
+        add_rows(request.table, rows_for(known.identifiers, uids, Pseudonyms(key)), key)
     summary.seconds = time.monotonic() - started
     write_report(request.out, summary, request.settings, keyed=request.key is not None)
     return summary
@@ -90,10 +95,13 @@ def check_out(request: Request) -> None:
         raise UsageError(
             "--resume needs --key: without the key of the first run the pseudonyms would differ."
         )
-    if request.key is not None and out in request.key.absolute().parents:
-        raise UsageError(
-            f"--key {request.key} lies in the output {request.out}; keep the key apart from what is released."
-        )
+    if request.table is not None and request.key is None:
+        raise UsageError("--table needs --key, which encrypts it.")
+    for name, secret in (("--key", request.key), ("--table", request.table)):
+        if secret is not None and out in secret.absolute().parents:
+            raise UsageError(
+                f"{name} {secret} lies in the output {request.out}; keep it apart from what is released."
+            )
     if out.is_dir() and any(out.iterdir()) and not (request.force or request.resume):
         raise UsageError(
             f"{request.out} is not empty; give --resume to go on, --force to write into it, or another folder."

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from medcli.deidentify import formats, wire
 from medcli.deidentify.charsets import ASCII, Charsets, charsets_of
 from medcli.deidentify.dicom import CHARSET
+from medcli.deidentify.folding import is_common
 from medcli.deidentify.identifiers import Finder
 from medcli.deidentify.pseudonyms import PSEUDONYM
 from medcli.deidentify.wire import Dataset
@@ -37,7 +38,8 @@ def _in_text(dataset: Dataset, finder: Finder, charsets: Charsets) -> Iterator[i
                 yield from _in_text(item, finder, charsets)
         elif isinstance(value, bytes | memoryview) and element.vr in _TEXT and value:
             text = charsets.decode(value, element.vr)
-            if not PSEUDONYM.fullmatch(text) and finder.hits(text):
+            ours = PSEUDONYM.fullmatch(text) or (element.vr == "CS" and is_common(text))
+            if not ours and finder.hits(text):
                 yield tag
 
 

@@ -106,13 +106,15 @@ def _collect(item: Item, job: Job, identifiers: Identifiers) -> Found:
     content = item.read()
     if wire.looks_like_dicom(content[:512]):
         file = wire.read(content)
+        if dicom.DIRECTORY_RECORDS in file.dataset:
+            return Found("dicomdir")  # it repeats what its files say, of everybody on the disc
         identifiers.join(dicom.collect(file, job.actions))
-        return Found(
-            "dicomdir" if dicom.DIRECTORY_RECORDS in file.dataset else "dicom", dicom.patient_of(file.dataset)
-        )
+        return Found("dicom", dicom.patient_of(file.dataset))
     form = formats.format_of(content[:512], item.place.name)
     if form is not None:
         return Found(form.name, formats.collect(form, content, identifiers, job.actions) or "")
+    if item.place.suffix.lower() in (".dcm", ".dicom", ".ima"):
+        return Found(reason="By its name it is DICOM, by its content it is not.")
     return Found(reason=UNKNOWN if content else EMPTY)
 
 
@@ -243,9 +245,7 @@ def _clean_one(item: Item, found: Found, place: PurePosixPath, policy: Policy, j
         unknown = found.reason in (UNKNOWN, EMPTY)
         return replace(outcome, status=LEFT_OUT if unknown else QUARANTINED, reason=found.reason)
     if found.kind == "dicomdir":
-        return replace(
-            outcome, status=LEFT_OUT, reason="A directory is not copied; see below for the new one."
-        )
+        return replace(outcome, status=LEFT_OUT, reason=DIRECTORY)
     try:
         content, outcome = _cleaned(item, found, outcome, policy, job)
     except (FormatError, OSError) as error:
@@ -319,11 +319,11 @@ def deidentify(
     skip: Collection[str] = (),
     workers: int = 1,
     progress: Progress = ignore,
-) -> int:
+) -> Known:
     """Clean all items into `job.out`; `receive` is called with what became of each, in no certain order.
 
     `skip`: digests of inputs that were finished before; they are read again for what identifies, not written.
-    Returns the number of patients.
+    Returns what the first pass found.
     """
     known = survey(items, job, workers=workers, progress=progress)
     shares = list(_shares(known, job, skip))
@@ -352,36 +352,33 @@ def deidentify(
         receive(outcome)
     if "faces" in job.options:
         _deface(written, job, receive, workers=workers, progress=progress)
-    return sum(bool(patient) for patient in known.identifiers)
+    return known
 
 
 def _directories(known: Known, job: Job) -> Iterator[Outcome]:
     """Write a new DICOMDIR in the place of each one that was found, for the files that are there now."""
-    folders = [
-        item.place.parent
-        for item, found in zip(known.items, known.found, strict=True)
-        if found.kind == "dicomdir"
-    ]
-    if not folders:
+    if not any(found.kind == "dicomdir" for found in known.found):
         return
     pseudonyms = _pseudonyms(job.key)
     places = cleaned_places(known, pseudonyms, new_uids="uids" not in job.options)
-    for folder in folders:
-        below = [
-            place
-            for item, found, place in zip(known.items, known.found, places, strict=True)
-            if found.kind == "dicom" and folder in item.place.parents and (job.out / place).is_file()
-        ]
-        if below:
-            root = below[0].parents[len(below[0].parents) - 1 - len(folder.parts)]
-            content = new_dicomdir(job.out / root, [place.relative_to(root) for place in below], pseudonyms)
-            with atomic_path(job.out / root / "DICOMDIR", durable=False) as path:
+    dicoms = [
+        place
+        for found, place in zip(known.found, places, strict=True)
+        if found.kind == "dicom" and (job.out / place).is_file()
+    ]
+    for item, found, place in zip(known.items, known.found, places, strict=True):
+        if found.kind == "dicomdir":
+            root = place.parent
+            listed = [other.relative_to(root) for other in dicoms if root in other.parents]
+            content = new_dicomdir(job.out / root, listed, pseudonyms)
+            with atomic_path(job.out / place, durable=False) as path:
                 path.write_bytes(content)
             yield Outcome(
-                str(root / "DICOMDIR"),
+                str(place),
                 WRITTEN,
                 "dicomdir",
-                notes=["made anew from the files that were written"],
+                notes=[f"made anew for the {len(listed)} files that were written below it"],
+                input=digest_of(item, pseudonyms),
             )
 
 
