@@ -10,7 +10,18 @@ from itertools import pairwise
 import ahocorasick_rs
 
 from medcli.deidentify.folding import fold, fold_with_places, is_common, spellings
-from medcli.deidentify.patterns import AGE, ANYWHERE, DATE, STANDARD_UID, TITLED, UID, all_dates, dates
+from medcli.deidentify.patterns import (
+    AGE,
+    ANYWHERE,
+    DATE,
+    SHORT_DATE,
+    STANDARD_UID,
+    TITLED,
+    UID,
+    all_dates,
+    dates,
+    is_short_form,
+)
 from medcli.deidentify.pseudonyms import Pseudonyms
 
 MASK = "XXX"
@@ -93,6 +104,10 @@ class Finder:
         self._hit: dict[str, bool] = {}
 
     @cached_property
+    def _short_dates(self) -> frozenset[tuple[int, int, int]]:
+        return frozenset((day.year % 100, day.month, day.day) for day in self._dates)
+
+    @cached_property
     def _bytes(self) -> "_ByteSearch":
         return _ByteSearch(_byte_patterns(self._identifiers, self._dates))
 
@@ -171,6 +186,9 @@ class Finder:
         if self._dates and any(character.isdigit() for character in folded):
             spans += [
                 found.span() for found in DATE.finditer(folded) if not self._dates.isdisjoint(dates(found))
+            ]
+            spans += [
+                found.span() for found in SHORT_DATE.finditer(folded) if is_short_form(found, self._short_dates)
             ]
         for start, end in spans:
             yield (start, end) if places is None else (places[start], places[end - 1] + 1)

@@ -25,6 +25,9 @@ from medcli.deidentify.wire.syntax import Buffer, Coding, Header, header_at
 from medcli.errors import FormatError
 
 _MAX_REREADINGS = 16  # of the whole buffer
+_SMALL = 2**16
+_LATE, _SHORT_REST = 0x00280000, 4096
+_MAX_NOTES = 500_000
 _Result = TypeVar("_Result")
 
 
@@ -47,15 +50,18 @@ class Damage:
         self.dropped = dropped
         self.on_trial = False
         self.spent = 0
+        self.data_sets = 0
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+        if len(self.notes) > _MAX_NOTES:
+            raise FormatError("The data set is damaged in too many places.")
 
     def repair(self, text: str) -> None:
         """Note a repair; on trial there are none."""
         if self.on_trial:
             raise NeedsRepair
-        self.notes.append(text)
+        self.note(text)
 
     def broken(self, text: str) -> NoReturn:
         raise NeedsRepair if self.on_trial else FormatError(text)
@@ -76,7 +82,7 @@ class Damage:
     def spend(self, size: int) -> None:
         """Count bytes that are read once more, so that a file made for it cannot take forever."""
         self.spent += size
-        if self.spent > _MAX_REREADINGS * self.size:
+        if self.spent > _MAX_REREADINGS * (self.size + _SMALL):
             raise FormatError("The data set is damaged in too many places.")
 
     def delimiter(self, pos: int, end: int, coding: Coding) -> Header | None:
@@ -148,11 +154,18 @@ class Damage:
         where = "after the end" if depth == 0 else "at the end of an item"
         if self.is_zero(pos, end):
             self.repair(f"zero bytes {where}: dropped")
-        elif end - pos < 8 or (depth == 0 and highest >= PIXEL_DATA):
+        elif end - pos < 8 or (depth == 0 and self._behind_the_end(pos, end, highest)):
             self.repair(f"bytes {where} that are no element: dropped")
         else:
             last = tag_text(highest) if highest >= 0 else "the start"
             self.broken(f"What follows {last} is no element; the data set is damaged.")
+
+    def _behind_the_end(self, pos: int, end: int, highest: int) -> bool:
+        """Whether what is no element stands behind a data set rather than inside of one: behind the pixels, behind
+        zero padding, or short and behind groups that come late in every object."""
+        if highest >= PIXEL_DATA or self.is_zero(pos, min(pos + 8, end)):
+            return True
+        return highest >= _LATE and end - pos <= _SHORT_REST
 
     def misplaced(self, tag: int, elements: Dataset) -> None:
         """Note an element that is not above all before it; of two with one tag the first is left out."""
