@@ -188,7 +188,9 @@ class Finder:
                 found.span() for found in DATE.finditer(folded) if not self._dates.isdisjoint(dates(found))
             ]
             spans += [
-                found.span() for found in SHORT_DATE.finditer(folded) if is_short_form(found, self._short_dates)
+                found.span()
+                for found in SHORT_DATE.finditer(folded)
+                if is_short_form(found, self._short_dates)
             ]
         for start, end in spans:
             yield (start, end) if places is None else (places[start], places[end - 1] + 1)

@@ -35,12 +35,13 @@ DATE = re.compile(
     | (?<!\d)(?P<y9>(?:18|19|20)\d\d)(?P<m9>[01]\d)(?P<d9>[0-3]\d)(?=(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?(?!\d))""",
     re.VERBOSE | re.IGNORECASE,
 )
-SHORT_DATE = re.compile(r"(?<!\d)(\d\d?)[-./_\s](\d\d?|[a-z]{3,9})[-./_\s](\d\d)(?!\d)|(?<!\d)(\d\d)(\d\d)(\d\d)(?!\d)", re.IGNORECASE)
+SHORT_DATE = re.compile(
+    r"(?<!\d)(\d\d?)[-./_\s](\d\d?|[a-z]{3,9})[-./_\s](\d\d)(?!\d)|(?<!\d)(\d\d)(\d\d)(\d\d)(?!\d)",
+    re.IGNORECASE,
+)
 """A date with two digits for the year: too common to be taken for one, unless the day is known."""
 UID = re.compile(r"(?<![\d.])[0-2](?:\.(?:0|[1-9]\d*)){4,}(?![\d])")
-STANDARD_SHORT_DATE = re.compile(r"(?<!\d)(\d\d?)[-./_\s](\d\d?|[a-z]{3,9})[-./_\s](\d\d)(?!\d)|(?<!\d)(\d\d)(\d\d)(\d\d)(?!\d)", re.IGNORECASE)
-"""A date with two digits for the year: too common to be taken for one, unless the day is known."""
-UID = re.compile(r"1\.2\.840\.10008(?:\.|$)")
+STANDARD_UID = re.compile(r"1\.2\.840\.10008(?:\.|$)")
 MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 URL = re.compile(r"(?:https?|ftp|file)://[^\s\"'<>]+", re.IGNORECASE)
 PHONE = re.compile(
@@ -94,7 +95,9 @@ def dates(found: re.Match[str]) -> Iterator[date]:
 
 def is_short_form(found: re.Match[str], days: frozenset[tuple[int, int, int]]) -> bool:
     """Whether a match of SHORT_DATE is one of these days (year of the century, month, day), in any order."""
-    parts = [_MONTH.get(_plain(part)) or (int(part) if part.isdigit() else -1) for part in found.groups() if part]
+    parts = [
+        _MONTH.get(_plain(part)) or (int(part) if part.isdigit() else -1) for part in found.groups() if part
+    ]
     first, second, third = parts
     return bool({(third, second, first), (third, first, second), (first, second, third)} & days)
 

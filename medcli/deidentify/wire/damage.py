@@ -26,7 +26,6 @@ from medcli.errors import FormatError
 
 _MAX_REREADINGS = 16  # of the whole buffer
 _SMALL = 2**16
-_LATE, _SHORT_REST = 0x00280000, 4096
 _MAX_NOTES = 500_000
 _Result = TypeVar("_Result")
 
@@ -161,11 +160,8 @@ class Damage:
             self.broken(f"What follows {last} is no element; the data set is damaged.")
 
     def _behind_the_end(self, pos: int, end: int, highest: int) -> bool:
-        """Whether what is no element stands behind a data set rather than inside of one: behind the pixels, behind
-        zero padding, or short and behind groups that come late in every object."""
-        if highest >= PIXEL_DATA or self.is_zero(pos, min(pos + 8, end)):
-            return True
-        return highest >= _LATE and end - pos <= _SHORT_REST
+        """Whether what is no element stands behind a data set rather than inside of one: behind pixels or padding."""
+        return highest >= PIXEL_DATA or self.is_zero(pos, min(pos + 8, end))
 
     def misplaced(self, tag: int, elements: Dataset) -> None:
         """Note an element that is not above all before it; of two with one tag the first is left out."""
