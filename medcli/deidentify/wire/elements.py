@@ -69,6 +69,8 @@ class Element:
 class Dataset(dict[int, Element]):
     """Elements by tag, in the order of the file."""
 
+    __slots__ = ()
+
 
 Value: TypeAlias = bytes | memoryview | list[Dataset] | Fragments
 

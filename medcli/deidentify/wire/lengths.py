@@ -20,10 +20,11 @@ from medcli.deidentify.wire.elements import (
 from medcli.deidentify.wire.syntax import ITEM_STARTS, Coding, Header, header_at, reads_as
 
 _FEW = 24  # bytes of numbers, or of unknown kind, that are not worth a search for elements
-_MANY = 4096  # bytes of numbers, or of unknown kind, among which an element would be an accident
+_MANY = 1024  # bytes of numbers, or of unknown kind, among which an element would be an accident
+_CANDIDATE = 256  # what a look at one place costs, in bytes read again
 _SEARCHED = 2**22  # bytes of an overlong value that are searched for elements
 _VR_CODES = re.compile(b"(?=(" + b"|".join([*SHORT, *LONG]) + b"))")
-_IMPLICIT_HEADERS = re.compile(rb"(?=[\s\S][\x00-\x7f][\s\S]{2}(?:[\s\S]{3}\x00|\xff{4}))")
+_IMPLICIT_HEADERS = re.compile(rb"(?=(?!\x00\x00)[\s\S][\x00-\x7f][\s\S]{2}(?:[\s\S]{3}\x00|\xff{4}))")
 _AFTER_PIXELS = re.compile(b"(?=[\xfa\xfc]\xff[\xfa\xfc]\xff|\xff[\xfa\xfc]\xff[\xfa\xfc])")
 
 
@@ -68,9 +69,8 @@ class Lengths(Damage):
 
     def cut(self, tag: int, vr: str, start: int, stop: int, repair: str) -> int:
         """The new end of an overlong value, if what is left is such a value and not stray bytes."""
-        number = VRS[vr].number or 1
-        whole = vr == "SQ" or (vr not in OPAQUE and (stop - start) % number == 0)
-        if not whole or is_doubtful(vr, self.view[start:stop]):
+        whole = vr not in OPAQUE and (stop - start) % (VRS[vr].number or 1) == 0
+        if vr != "SQ" and (not whole or is_doubtful(vr, self.view[start:stop])):
             self.broken(f"{tag_text(tag)} has a wrong length; the data set is damaged.")
         self.repair(f"{tag_text(tag)} {repair}")
         return stop
@@ -81,6 +81,7 @@ class Lengths(Damage):
         From there on, everything up to `end` must be in order. Where only the beginning is, the file is refused.
         """
         for pos in self.candidates(tag, start, stop, coding):
+            self.spend(_CANDIDATE)
             if not reads_as(self.data, pos, end, coding, above=tag):
                 continue
             if self.on_trial:

@@ -42,6 +42,8 @@ from medcli.deidentify.wire.syntax import (
 from medcli.errors import FormatError
 
 _MAX_DEPTH = 100
+_MAX_ELEMENTS = 1_000_000  # of one data set; far beyond any real one, against inflated rubbish
+_MAX_DATA_SETS = 2_000_000
 _VIEW_FROM = 4096  # bytes; smaller values are copied
 _PLAIN = set(SHORT.values())
 
@@ -59,6 +61,9 @@ class Parser(Lengths):
         """
         if depth > _MAX_DEPTH:
             raise FormatError(f"Sequences are nested more than {_MAX_DEPTH} deep.")
+        self.data_sets += 1
+        if self.data_sets > _MAX_DATA_SETS:
+            raise FormatError(f"There are more than {_MAX_DATA_SETS} data sets.")
         elements = Dataset()
         data = self.data
         explicit, big = coding.explicit, coding.big
@@ -67,7 +72,9 @@ class Parser(Lengths):
         highest, overrun = -1, False
         last_tag, last_start = 0, pos  # of the value before
         value: Any  # a Value; bytes where it is plain
-        while pos < end:
+        for _ in range(_MAX_ELEMENTS):
+            if pos >= end:
+                break
             vr: str | None = None
             if end - pos < 8:
                 pass
@@ -91,6 +98,8 @@ class Parser(Lengths):
                         vr = None
             try:
                 if vr is None:
+                    if self.is_zero(pos, end):
+                        raise NoElement
                     if self.swallowed(last_tag, last_start, pos, end, coding) is not None:
                         self.broken(f"{tag_text(last_tag)} has a wrong length and hides elements.")
                     tag, vr, start, length = self.odd_header(pos, end, coding, elements)
@@ -118,6 +127,8 @@ class Parser(Lengths):
             elements[tag] = Element(tag, vr, value)
             pos = stop
             last_tag, last_start = tag, stop if vr == "SQ" else start
+        else:
+            raise FormatError(f"A data set has more than {_MAX_ELEMENTS} elements.")
         if pos < end and not overrun and self.delimiter(pos, end, coding) is None:
             self.leftover(pos, end, highest, depth)
             pos = end
@@ -241,9 +252,9 @@ class Parser(Lengths):
         self, tag: int, pos: int, length: int, end: int, coding: Coding, depth: int
     ) -> tuple[Dataset, int]:
         """One item from behind its header on, and where the next begins."""
-        stop = (
-            end if length == UNDEFINED else self.fit(Header(tag, "SQ", pos, length), end, coding, Dataset())
-        )
+        stop = end
+        if length != UNDEFINED:
+            stop = self.fit(Header(tag, "SQ", pos, length), end, coding, Dataset())
         coding = self.own_coding(tag, pos, stop, coding)
         item, pos = self.dataset(pos, stop, coding, depth=depth + 1, below=tag)
         if length != UNDEFINED and pos == stop:
@@ -316,7 +327,6 @@ class Parser(Lengths):
 def _pixel_size(elements: Dataset) -> int:
     """Bytes per number of native pixel data, which beyond 16 bits are more than the words that OW stands for."""
     allocated = elements.get(BITS_ALLOCATED)
-    bits = (
-        int.from_bytes(allocated.value, "little") if allocated and isinstance(allocated.value, bytes) else 16
-    )
-    return max(2, bits // 8)
+    if allocated is None or not isinstance(allocated.value, bytes):
+        return 2
+    return max(2, int.from_bytes(allocated.value, "little") // 8)

@@ -177,6 +177,8 @@ def _transfer_syntax(claimed: str, coding: Coding, dataset: Dataset, notes: list
             raise FormatError("The pixel data are compressed, but no transfer syntax says how.")
         notes.append("no transfer syntax is named: found by looking")
         return coding.uid
+    if pixels is not None and encapsulated is (claimed in NATIVE_UIDS):
+        notes.append("the pixel data are compressed or not, contrary to the transfer syntax")
     if coding is coding_of(claimed) and (claimed not in DEFLATED_UIDS or inflated):
         return claimed
     notes.append("the data are coded otherwise than the transfer syntax says")

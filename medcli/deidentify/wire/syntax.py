@@ -110,7 +110,7 @@ def reads_as(data: Buffer, pos: int, end: int, coding: Coding, *, count: int = 4
 
 
 def detect(data: Buffer, pos: int, end: int, claimed: Coding | None) -> Coding | None:
-    """The coding that the first elements show; the claimed one where they show none and the first header fits.
+    """The coding that the first elements show, or else the claimed one.
 
     A data set begins with small groups, which are large when read in the wrong byte order. And a VR where implicit
     VR has a length is no accident: explicit VR goes first.
@@ -120,7 +120,7 @@ def detect(data: Buffer, pos: int, end: int, claimed: Coding | None) -> Coding |
     fitting = [coding for coding in (EXPLICIT, BIG, IMPLICIT) if reads_as(data, pos, end, coding)]
     if fitting:
         return min(fitting, key=lambda coding: coding.header.unpack_from(data, pos)[0])
-    return claimed if claimed and header_at(data, pos, end, claimed) else None
+    return claimed
 
 
 _FREE_SIZE = 256 * 2**20
