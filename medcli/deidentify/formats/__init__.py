@@ -35,7 +35,7 @@ FORMATS = tuple(
 """In the order in which they are tried: first those that their first bytes tell."""
 
 _DAMAGE = (
-    struct.error, zlib.error, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RecursionError,
+    struct.error, zlib.error, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError,
     MemoryError, EOFError, OSError, SyntaxError, AssertionError,
 )  # fmt: skip
 """What readers of others raise for damaged files."""

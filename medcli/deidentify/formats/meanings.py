@@ -67,12 +67,14 @@ _OF_SITES = frozenset(
     {"site", "id", "name", "study", "code", "number", "scan", "scanner", "acquisition", "acq"}
 )
 _NUMBERS = frozenset({"id", "identifier", "number", "no", "nr", "num", "code", "key"})
-_WORDS: tuple[tuple[str, str], ...] = (
+_CONTACTS: tuple[tuple[str, str], ...] = (
     ("PersonTelecomInformation", "email mail phone telephone tel mobile fax telecom"),
     ("PersonAddress", "address street city zip zipcode postcode postal residence"),
     ("GPSLatitude", "gps latitude longitude geolocation"),
     ("PatientID", "mrn"),
     ("MedicalRecordLocator", "ssn passport insurance nhs ethic"),
+)
+_WORDS: tuple[tuple[str, str], ...] = (
     ("PatientBirthDate", "birth birthdate birthday dob born"),
     (
         "PersonName",
@@ -96,7 +98,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     ("PregnancyStatus", "pregnant pregnancy"),
     ("SmokingStatus", "smoker smoking"),
 )
-"""Keyword -> single words that give a name this meaning wherever they stand in it; the first that fits."""
+"""(keyword, words that give a name this meaning wherever they stand in it); the first that fits."""
 _COMMENTS = _set(
     "comment note remark history report finding impression narrative anamnesis indication letter conclusion"
 )
@@ -183,6 +185,9 @@ def words_of(name: str) -> tuple[str, ...]:
 
 def _by_words(words: tuple[str, ...]) -> Meaning | None:
     found = frozenset(words)
+    for keyword, these in _CONTACTS:
+        if found & frozenset(these.split()):
+            return _called(keyword)
     if found & {"name", "initial"} and found & PATIENTS:
         return _called("PatientName")
     if found & _PERSONS or (found & {"name"} and found & _OF_NAMES):

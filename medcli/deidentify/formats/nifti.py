@@ -1,13 +1,15 @@
 """NIfTI-1 and NIfTI-2 in one file, plain or gzipped: a new header with what the geometry needs, and the voxels."""
 
+import io
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pydicom
 from isal import isal_zlib
 
-from medcli.deidentify import dicom, wire
 from medcli.deidentify.formats.common import MAX_BYTES, Cleaned
 from medcli.deidentify.formats.fields import Collector
 from medcli.deidentify.policy import Policy
@@ -96,12 +98,14 @@ class _Volume:
 
     @property
     def extensions(self) -> Iterator[tuple[int, bytes]]:
-        """(code, content); ends where the chain breaks."""
+        """(code, content); ends where the chain breaks. FormatError when the voxels begin inside of one."""
         at = self.layout.size + 4
         if self.start < at or not self.raw[at - 4]:
             return
         while at + 8 <= self.start:
             size, code = struct.unpack_from(self.order + "2i", self.raw, at)
+            if at + size > self.start and size % 16 == 0 and code in _CODES:
+                raise FormatError("The header places the voxels inside of an extension.")
             if size < 8 or at + size > self.start:
                 return
             yield code, self.raw[at + 8 : at + size]
@@ -217,12 +221,16 @@ def collect(content: bytes, collector: Collector) -> None:
 
 
 def _collect_dicom(body: bytes, collector: Collector) -> None:
-    try:
-        file = wire.read(body)
-    except FormatError:
-        return
-    collector.identifiers.join(dicom.collect(file, dict(collector.actions)))
-    collector.patient = collector.patient or dicom.text_of(file.dataset, dicom.PATIENT_ID) or None
+    """As far as pydicom reads it: a bare data set, mostly of few elements, in which damage matters little."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they tell values
+        try:
+            elements = [*pydicom.dcmread(io.BytesIO(body), force=True).iterall()]
+            texts = [(element.keyword, str(element.value)) for element in elements if element.VR != "SQ"]
+        except Exception:  # pydicom raises what it likes for damaged data
+            return
+    for keyword, text in texts:
+        collector.field(keyword, text)
 
 
 def _text(body: bytes) -> str:

@@ -67,11 +67,26 @@ class Page:
     def is_tiled(self) -> bool:
         return 324 in self.tags
 
+    @property
+    def rows_per_strip(self) -> int:
+        height = self.number(HEIGHT, 0)
+        return max(min(self.number(ROWS_PER_STRIP, height), height), 1)
+
+    @property
+    def segments(self) -> int:
+        """How many strips or tiles the picture needs."""
+        planes = self.channels if self.number(PLANAR, 1) == 2 else 1
+        width, height = self.number(WIDTH, 0), self.number(HEIGHT, 0)
+        if not self.is_tiled:
+            return -(-height // self.rows_per_strip) * planes
+        across, down = max(self.number(TILE_WIDTH, 0), 1), max(self.number(TILE_HEIGHT, 0), 1)
+        return -(-width // across) * -(-height // down) * planes
+
     def sizes(self) -> list[int] | None:
         """Bytes that each strip or tile has when nothing is compressed; None where that is not known."""
         if self.number(COMPRESSION, 1) != 1 or self.number(PHOTOMETRIC, 1) == _YCBCR or _DEPTH in self.tags:
             return None
-        bits = self.tags[BITS].numbers() if BITS in self.tags else [1]
+        bits = (self.tags[BITS].numbers() if BITS in self.tags else []) or [1]
         separate = self.number(PLANAR, 1) == 2
         pixel = bits[0] if separate or len(bits) == 1 else sum(bits)
         if len(bits) == 1 and not separate:
@@ -80,7 +95,7 @@ class Page:
         if self.is_tiled:
             size = self.number(TILE_HEIGHT, 0) * ((self.number(TILE_WIDTH, 0) * pixel + 7) // 8)
             return [size] * len(self.offsets)
-        line, rows = (width * pixel + 7) // 8, min(self.number(ROWS_PER_STRIP, height), height) or 1
+        line, rows = (width * pixel + 7) // 8, self.rows_per_strip
         plane = [line * min(rows, height - first) for first in range(0, height, rows)]
         return plane * (self.channels if separate else 1)
 
@@ -119,8 +134,11 @@ def _page(tags: dict[int, Entry], length: int) -> Page:
         raise FormatError("A picture has no size.")
     if not 0 < page.channels < 2**16 or len(tags[BITS].numbers() if BITS in tags else [1]) > page.channels:
         raise FormatError("A picture has no usable number of channels.")
-    if page.number(ROWS_PER_STRIP, 1) < 1 or len(offsets) > page.number(HEIGHT, 0) * page.channels + 2**20:
-        raise FormatError("The strips of a picture do not fit its size.")
+    if len(offsets) < page.segments:
+        raise FormatError("There are fewer pixels than a directory says.")
+    if _DEPTH not in tags:  # what further strips hold is no picture
+        offsets, sizes = offsets[: page.segments], sizes and sizes[: page.segments]
+        page = Page(tags, offsets, sizes or [])
     if sizes is None:
         sizes = page.sizes()
     if sizes is None or len(sizes) != len(offsets) or not offsets:
@@ -149,7 +167,9 @@ def _trimmed(page: Page) -> Page:
 def _expanded(pages: list[Page], length: int) -> list[Page]:
     """A file of ImageJ's or tifffile's kind names one page of many that follow one another: name them all."""
     first = pages[0]
-    count = tiff_texts.pages_in(first.description, first.number(HEIGHT, 0) * first.number(WIDTH, 0))
+    count = tiff_texts.pages_in(
+        first.description, first.number(HEIGHT, 0) * first.number(WIDTH, 0) * first.channels
+    )
     sizes = first.sizes()
     if len(pages) > 1 or count < 2 or sizes is None:
         return pages

@@ -51,12 +51,12 @@ def is_ome(text: str) -> bool:
 
 
 def pages_in(description: str, page_size: int) -> int:
-    """How many pages a description of ImageJ or of tifffile speaks of; 1 where it says nothing."""
+    """How many pages, of so many samples, a description of ImageJ or tifffile speaks of; 0 or 1: of no others."""
     if description.startswith("ImageJ="):
         found = re.search(r"(?m)^images=(\d{1,9})\s*$", description)
         return int(found[1]) if found else 1
     shape = _shaped(description).get("shape", [])
-    return max(math.prod(shape) // max(page_size, 1), 1) if len(shape) > 2 and shape[-1] > 4 else 1
+    return math.prod(shape) // max(page_size, 1)
 
 
 def _shaped(description: str) -> dict[str, list[int]]:
@@ -106,7 +106,8 @@ def reduced(description: str, policy: Policy) -> str:
 def _imagej(description: str) -> str:
     if not description.startswith("ImageJ="):
         return ""
-    return "".join(line + "\n" for line in description.splitlines() if _IMAGEJ.fullmatch(line))
+    lines = [line for line in description.splitlines() if _IMAGEJ.fullmatch(line)]
+    return "\n".join([*lines, ""]) if lines and lines[0].startswith("ImageJ=") else ""
 
 
 def _shape(description: str) -> str:
