@@ -325,8 +325,9 @@ class _Cleaner:
             element.value = (new or "").encode("ascii", "replace")
             self._done["shifted" if new else "emptied"].add(tag)
         elif vr == "UI":
-            if tag not in _KIND_UIDS or self._policy.finder.hits(bytes(value).decode("latin-1")):  # type: ignore[arg-type]
-                element.value = self._new_uids(bytes(value))  # type: ignore[arg-type]
+            named = self._policy.finder.hits(bytes(value).decode("latin-1"))  # type: ignore[arg-type]
+            if named or tag not in _KIND_UIDS:
+                element.value = self._new_uids(bytes(value), always=named)  # type: ignore[arg-type]
                 self._done["new uid"].add(tag)
         elif vr in ("IS", "DS"):
             self._mask_numbers(tag, element)

@@ -53,8 +53,10 @@ def common_words() -> frozenset[str]:
 
 
 def is_common(text: str) -> bool:
-    """Whether all words of a text are common ones (or numbers below 100, or single letters)."""
+    """Whether all words of a text are common ones (or numbers below 100, or single letters); not several numbers."""
     words = re.findall(r"[^\W_]+", fold(text))
+    if len(words) > 1 and all(word.isdigit() for word in words):
+        return False
     return all(
         word in common_words() or len(word) < 2 or (word.isdigit() and len(word) < 3) for word in words
     )

@@ -11,12 +11,12 @@ import ahocorasick_rs
 
 from medcli.deidentify.folding import fold, fold_with_places, is_common, spellings
 from medcli.deidentify.patterns import (
-    AGE,
     ANYWHERE,
     DATE,
+    NAMED,
+    RECORD,
     SHORT_DATE,
     STANDARD_UID,
-    TITLED,
     UID,
     all_dates,
     dates,
@@ -109,7 +109,7 @@ class Finder:
 
     @cached_property
     def _bytes(self) -> "_ByteSearch":
-        return _ByteSearch(_byte_patterns(self._identifiers, self._dates))
+        return _ByteSearch(_byte_patterns(self._identifiers, self._dates), uids_stay=self._pseudonyms is None)
 
     def mask_code(self, text: str) -> str:
         """A coded string: as `mask`, but a common word (TEXT, HEAD, ...) stays, whoever is called so."""
@@ -203,7 +203,7 @@ def _looks_identifying(text: str, *, dates_too: bool) -> Iterator[tuple[int, int
         for found in pattern.finditer(text):
             group = next((name for name in pattern.groupindex if found[name]), 0)
             span = found.span(group)
-            if pattern in (TITLED, AGE) or not is_common(text[slice(*span)]):
+            if pattern not in (RECORD, NAMED) or not is_common(text[slice(*span)]):
                 yield span
 
 
@@ -317,8 +317,9 @@ def _phrase(words: list[str]) -> str:
 class _ByteSearch:
     """Many byte strings searched at once, without regard to the case of ASCII letters."""
 
-    def __init__(self, patterns: set[bytes]):
+    def __init__(self, patterns: set[bytes], *, uids_stay: bool):
         self._patterns = sorted(patterns)
+        self._uids_stay = uids_stay
         self._automaton = ahocorasick_rs.BytesAhoCorasick(self._patterns) if self._patterns else None
 
     def spans(self, content: bytes) -> Iterator[tuple[int, int]]:
@@ -326,17 +327,22 @@ class _ByteSearch:
             return
         lowered = content.lower()
         for index, start, end in self._automaton.find_matches_as_indexes(lowered):
-            if not (self._patterns[index][-1] in _DIGITS and _inside_number(lowered, start, end)):
+            if not (
+                self._patterns[index][-1] in _DIGITS
+                and _inside_number(lowered, start, end, uids_stay=self._uids_stay)
+            ):
                 yield start, end
 
 
-def _inside_number(content: bytes, start: int, end: int) -> bool:
-    """Whether a number or UID goes on before its start or after its end."""
+def _inside_number(content: bytes, start: int, end: int, *, uids_stay: bool) -> bool:
+    """Whether a number or UID goes on before its start or after its end; or, where UIDs stay, it is a part of one."""
     dots = content.count(b".", start, end)
     if not content[start:end].replace(b".", b"").isdigit():
         return False
     before, after = content[max(start - 1, 0) : start], content[end : end + 2]
     if before.isdigit() or after[:1].isdigit():
+        return True
+    if uids_stay and before == b"." and content[max(start - 2, 0) : start - 1].isdigit():
         return True
     return dots > 2 and (before == b"." or (after[:1] == b"." and after[1:].isdigit()))
 

@@ -46,6 +46,8 @@ def run(request: Request, progress: Progress = ignore) -> Summary:
     if request.table is not None and request.table.exists():
         read_rows(request.table, key)  # a wrong key is told before the work, not after it
     job = Job(request.settings, key, request.out.absolute())
+    for unfinished in request.out.rglob(".partial-*"):  # of a run that was killed
+        unfinished.unlink(missing_ok=True)
     summary = Summary()
     before = _done_before(items, job) if request.resume else []
     for outcome in before:

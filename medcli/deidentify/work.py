@@ -349,7 +349,8 @@ def deidentify(
 
     _each(clean_share, shares, one, workers=workers)
     for outcome in _directories(known, job):
-        receive(outcome)
+        if outcome.input not in skip:
+            receive(outcome)
     if "faces" in job.options:
         _deface(written, job, receive, workers=workers, progress=progress)
     return known

@@ -26,6 +26,7 @@ from medcli.errors import FormatError
 
 _MAX_REREADINGS = 16  # of the whole buffer
 _SMALL = 2**16
+_SHORT_REST = 4096
 _MAX_NOTES = 500_000
 _Result = TypeVar("_Result")
 
@@ -148,20 +149,26 @@ class Damage:
             bytes(self.view[start : min(start + chunk, end)]).strip(b"\0") for start in range(pos, end, chunk)
         )
 
-    def leftover(self, pos: int, end: int, highest: int, depth: int) -> None:
+    def leftover(self, pos: int, end: int, highest: int, depth: int, coding: Coding) -> None:
         """Bytes that are no element: padding and what follows the data set are dropped, all else is damage."""
         where = "after the end" if depth == 0 else "at the end of an item"
         if self.is_zero(pos, end):
             self.repair(f"zero bytes {where}: dropped")
-        elif end - pos < 8 or (depth == 0 and self._behind_the_end(pos, end, highest)):
+        elif end - pos < 8 or (depth == 0 and self._behind_the_end(pos, end, highest, coding)):
             self.repair(f"bytes {where} that are no element: dropped")
         else:
             last = tag_text(highest) if highest >= 0 else "the start"
             self.broken(f"What follows {last} is no element; the data set is damaged.")
 
-    def _behind_the_end(self, pos: int, end: int, highest: int) -> bool:
-        """Whether what is no element stands behind a data set rather than inside of one: behind pixels or padding."""
-        return highest >= PIXEL_DATA or self.is_zero(pos, min(pos + 8, end))
+    def _behind_the_end(self, pos: int, end: int, highest: int, coding: Coding) -> bool:
+        """Whether what is no element stands behind a data set rather than inside of one: behind pixels or padding, or
+        a short rest in which no element begins anywhere."""
+        if highest >= PIXEL_DATA or self.is_zero(pos, min(pos + 8, end)):
+            return True
+        return end - pos <= _SHORT_REST and not any(
+            header is not None and dictionary_vr(header.tag) != "UN"
+            for header in (header_at(self.data, place, end, coding) for place in range(pos, end - 7))
+        )
 
     def misplaced(self, tag: int, elements: Dataset) -> None:
         """Note an element that is not above all before it; of two with one tag the first is left out."""

@@ -116,7 +116,7 @@ class Parser(Lengths):
                 elif big:
                     value = swapped(value, VRS[vr].number)
             except NoElement:
-                self.leftover(pos, end, highest, depth)
+                self.leftover(pos, end, highest, depth, coding)
                 return elements, end
             if stop > end:
                 end, overrun = self.size, True
@@ -130,7 +130,7 @@ class Parser(Lengths):
         else:
             raise FormatError(f"A data set has more than {_MAX_ELEMENTS} elements.")
         if pos < end and not overrun and self.delimiter(pos, end, coding) is None:
-            self.leftover(pos, end, highest, depth)
+            self.leftover(pos, end, highest, depth, coding)
             pos = end
         if not explicit and PIXEL_REPRESENTATION in elements:
             for element in elements.values():
