@@ -478,10 +478,10 @@ def finder(monkeypatch):
         left_, top, right, bottom = BOX
         return [BOX] if (picture[top:bottom, left_:right] == picture.max()).all() and np.ptp(picture) else []
 
-    def blank(picture, boxes):
+    def blank(picture, boxes, *, indices=False):
         new = picture.copy()
         for left_, top, right, bottom in boxes:
-            new[top:bottom, left_:right] = 0
+            new[top:bottom, left_:right] = 2 if indices else 0
         return new
 
     module = types.ModuleType("medcli.deidentify.pixels")
@@ -559,7 +559,7 @@ def test_text_in_deep_shallow_and_interlaced_png_is_blanked_exactly(finder, colo
     decoded = scanlines.decode(zlib.decompress(data_of(new, b"IDAT")), picture)
     assert (picture.depth, picture.colour, picture.interlaced) == (depth, colour, False)
     assert np.array_equal(outside(decoded), outside(array))
-    assert not inside(decoded)[..., : 3 if channels else None].any()
+    assert (inside(decoded)[..., : 3 if channels else None] == (2 if colour == 3 else 0)).all()
     opened(new).load()
 
 
@@ -616,6 +616,15 @@ def test_text_in_tiff_of_other_modes_is_blanked(finder, mode, compression):
     new = np.asarray(opened(cleaned(content, pixels=True).content))
     assert np.array_equal(outside(new), outside(np.asarray(picture)))
     assert set(np.unique(inside(new))) == {2 if mode == "P" else 0}
+
+
+def test_text_in_any_channel_of_a_tiff_is_blanked_in_all(finder):
+    array = samples(23, 31, 6)
+    array[..., 4] = marked(array[..., 4], 255)
+    content = tiff_with(array, photometric="minisblack", planarconfig="contig", metadata=None)
+    with tifffile.TiffFile(io.BytesIO(cleaned(content, pixels=True).content)) as file:
+        new = file.asarray()
+    assert np.array_equal(outside(new), outside(array)) and not inside(new).any()
 
 
 def test_a_tiff_that_cannot_be_decoded_is_refused_only_when_its_pixels_are_to_be_searched(finder):

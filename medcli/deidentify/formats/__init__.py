@@ -78,5 +78,7 @@ def _damage_known(
 ) -> _Result:
     try:
         return function(*args, **kwargs)
+    except RecursionError:
+        raise FormatError("It is nested too deeply.") from None
     except _DAMAGE as error:
         raise FormatError(f"It is damaged ({type(error).__name__}).") from None

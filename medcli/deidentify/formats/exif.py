@@ -12,7 +12,9 @@ from medcli.errors import FormatError
 
 _ORIENTATION = 0x0112
 _INNER = (0x8769, 0x8825)  # the EXIF and the GPS directory
-_ELEMENT = re.compile(r"<(?:\w+:)?(\w+)[^>]*>\s*(?:<rdf:\w+>\s*<rdf:li[^>]*>)?([^<>]{2,1000})<")
+_ELEMENT = re.compile(
+    r"<(?:\w{1,30}:)?(\w{1,60})[^<>]{0,300}>\s*(?:<rdf:\w+>\s*<rdf:li[^<>]{0,100}>)?([^<>]{2,1000})<"
+)
 _ATTRIBUTE = re.compile(r"\b\w+:(\w+)\s*=\s*[\"']([^\"'<>]{2,1000})[\"']")
 _BY_LINES = {
     5: "title",

@@ -167,7 +167,7 @@ def capped_age(text: str, keyword: str) -> str:
 # --- collecting ---------------------------------------------------------------------------------------------------
 
 _NOBODY = re.compile(r"(?i)anonym\w*|unknown|removed|de-?identified|test|none|null|n/?a|user|admin|root|XX*")
-_LINE = re.compile(r"\s*([^:=\n]{2,40}?)\s*[:=]\s*(\S.*?)\s*")
+_LINE = re.compile(r"([^:=\n]{2,40}?)\s*[:=]\s*(\S.*)", re.DOTALL)
 _COLLECTED_VRS = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "UR", "AE"})
 
 
@@ -217,6 +217,6 @@ class Collector:
     def lines(self, text: str) -> None:
         """Free text with named values in it: `Patient ID: 123; Operator = ...`."""
         for part in re.split(r"[\r\n;|]+", text[:100_000]):
-            found = _LINE.fullmatch(part[:2000])
+            found = _LINE.fullmatch(part[:2000].strip())
             if found:
                 self.field(found[1], found[2], certain=False)

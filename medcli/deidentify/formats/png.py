@@ -226,7 +226,7 @@ def _without_text(chunks: list[Chunk], picture: scanlines.Picture, work: _Work) 
         raise FormatError("Animated pictures cannot be searched for burned-in text; split it into pictures.")
     stream = b"".join(chunk.data for chunk in chunks if chunk.name == b"IDAT")
     samples = scanlines.decode(inflate(stream, picture.size)[0], picture)
-    new = blanked(samples, palette=picture.palette, maximum=picture.maximum)
+    new = blanked(samples, palette=picture.palette)
     if new is None:
         return chunks
     work.removed["pixels"] = "text blanked"

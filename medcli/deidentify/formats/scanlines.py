@@ -59,10 +59,6 @@ class Picture:
         return _CHANNELS[self.colour]
 
     @property
-    def maximum(self) -> int:
-        return int(2**self.depth - 1)
-
-    @property
     def size(self) -> int:
         """Bytes of the unpacked data."""
         return sum(rows * (1 + self.line(columns)) for rows, columns in self.passes())

@@ -26,10 +26,8 @@ def blanked_pages(content: bytes, tags: list[dict[int, Entry]]) -> dict[int, np.
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         for index, page in enumerate(tags):
             samples = _samples(file, content, index, page)
-            palette = _palette(page)
             stored = samples.astype(np.uint8) if samples.dtype == bool else samples
-            maximum = 1 if samples.dtype == bool else None
-            new = blanked(stored, palette=palette, maximum=maximum)
+            new = blanked(stored, palette=_palette(page))
             if new is not None:
                 result[index] = new.astype(samples.dtype)
     return result

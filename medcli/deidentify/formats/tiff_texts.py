@@ -80,7 +80,10 @@ def is_label(description: str, subfile: int) -> bool:
 def has_labels(description: str) -> bool:
     """Whether OME-XML has such pictures among its series."""
     return is_ome(description) and bool(
-        re.search(r"(?i)<(?:\w+:)?Image\b[^>]*\bName=\"[^\"]*(?:label|macro|overview)", description)
+        re.search(
+            r"(?i)<(?:\w{1,30}:)?Image\b[^<>]{0,500}\bName=\"[^\"]{0,300}(?:label|macro|overview)",
+            description,
+        )
     )
 
 
