@@ -40,6 +40,7 @@ def after(content, *options: str, **how) -> dict:
         ("attendingPhysician", "PersonName"), ("reported_by", "PersonName"), ("EvaluatorName", "PersonName"),
         ("hospital", "InstitutionName"), ("contact_email", "PersonTelecomInformation"), ("scandate", "DateTime"),
         ("serial_no", "DeviceSerialNumber"), ("age_at_scan", "PatientAge"), ("ReportNotes", "ImageComments"),
+        ("UserComment", "ImageComments"),
         ("00091001", "private attribute"), ("ConversionSoftwareVersion", "version"),
     ],
 )  # fmt: skip
@@ -272,8 +273,9 @@ def _studied():
 def test_a_person_in_place_of_an_id_is_a_name():
     found = Identifiers()
     collector = Collector(found)
-    collector.lines("Patient: Jane Doe; MRN: 4711; size = 3")
-    assert (found.patient_names, found.ids, collector.patient) == ({"Jane Doe"}, {"4711"}, None)
+    collector.lines("Patient: Jane Doe; MRN: 4711; size = 3; Operator: Foo, Bar, born 1951 in a town")
+    assert (found.patient_names, found.names) == ({"Jane Doe"}, {"Foo, Bar"})
+    assert (found.ids, collector.patient) == ({"4711"}, None)
 
 
 # --- tables -------------------------------------------------------------------------------------------------------

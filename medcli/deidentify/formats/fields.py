@@ -168,6 +168,8 @@ def capped_age(text: str, keyword: str) -> str:
 
 _NOBODY = re.compile(r"(?i)anonym\w*|unknown|removed|de-?identified|test|none|null|n/?a|user|admin|root|XX*")
 _LINE = re.compile(r"([^:=\n]{2,40}?)\s*[:=]\s*(\S.*)", re.DOTALL)
+_AFTER_NAME = re.compile(r"\d|[;(]|\b(?:id|mrn|pid|dob|born|age[d]?|sex|seen|was|is)\b", re.IGNORECASE)
+_MOST_WORDS = 5
 _COLLECTED_VRS = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "UR", "AE"})
 
 
@@ -189,6 +191,8 @@ class Collector:
         meaning, text = meaning_of(name, parent), text.strip(" \0\t\r\n")
         if meaning is None or not text or len(text) > 1000 or _NOBODY.fullmatch(text):
             return
+        if meaning.vr == "PN" and (not certain or meaning.keyword == "PersonName"):
+            text = " ".join(_AFTER_NAME.split(text, maxsplit=1)[0].split()[:_MOST_WORDS]).strip(" ,")
         of_patient = meaning.keyword == "PatientID"
         if of_patient and frozenset(words_of(name)) <= PATIENTS and not re.search(r"\d", text):
             self.identifiers.patient_names.add(text)  # `Patient: Jane Doe`
@@ -199,6 +203,8 @@ class Collector:
 
     def _add(self, meaning: Meaning, text: str) -> None:
         row = rows().get(meaning.tag)
+        if not text:
+            return
         if meaning.vr == "PN":
             own = meaning.keyword in ("PatientName", "OtherPatientNames", "PatientBirthName")
             (self.identifiers.patient_names if own else self.identifiers.names).add(text)

@@ -190,6 +190,8 @@ def _by_words(words: tuple[str, ...]) -> Meaning | None:
             return _called(keyword)
     if found & {"name", "initial"} and found & PATIENTS:
         return _called("PatientName")
+    if found & _COMMENTS and not found & _LABELS:
+        return _called("ImageComments", text_only=True)
     if found & _PERSONS or (found & {"name"} and found & _OF_NAMES):
         return _called("PersonName")
     if words[-1:] == ("by",) and found & _DOERS:
@@ -205,8 +207,6 @@ def _by_words(words: tuple[str, ...]) -> Meaning | None:
         return _called("InstitutionName")
     if "weight" in found and found & (PATIENTS | {"body"}):
         return _called("PatientWeight")
-    if found & _COMMENTS and not found & _LABELS:
-        return _called("ImageComments", text_only=True)
     if found & _VERSIONS:
         return VERSION
     if found & _DATES or (words and _DATE_ENDING.search(words[-1])):
