@@ -104,6 +104,16 @@ class Finder:
         self._hit: dict[str, bool] = {}
 
     @cached_property
+    def beyond_ascii(self) -> bool:
+        """Whether anything that is searched in bytes has other letters than those of ASCII."""
+        found = self._identifiers
+        return not all(
+            text.isascii()
+            for texts in (found.patient_names, found.names, found.ids, found.phrases)
+            for text in texts
+        )
+
+    @cached_property
     def _short_dates(self) -> frozenset[tuple[int, int, int]]:
         return frozenset((day.year % 100, day.month, day.day) for day in self._dates)
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import date
+from functools import lru_cache
 
 _MONTHS = (
     ("jan", "january", "januar", "janvier", "enero"),
@@ -102,10 +103,10 @@ def is_short_form(found: re.Match[str], days: frozenset[tuple[int, int, int]]) -
     return bool({(third, second, first), (third, first, second), (first, second, third)} & days)
 
 
-def all_dates(text: str) -> Iterator[date]:
+@lru_cache(maxsize=10_000)
+def all_dates(text: str) -> frozenset[date]:
     """Every day that the text may name."""
-    for found in DATE.finditer(text):
-        yield from dates(found)
+    return frozenset(day for found in DATE.finditer(text) for day in dates(found))
 
 
 def _plain(month: str) -> str:

@@ -228,7 +228,7 @@ def policy_for(share: Share) -> Policy:
     if "modified-dates" in options and patient is not None:
         moved = {pseudonyms.shift(day.strftime("%Y%m%d"), patient) for day in identifiers.dates}
         identifiers.dates = {day for day in identifiers.dates if day.strftime("%Y%m%d") not in moved}
-    keep_dates = bool(options & {"full-dates", "modified-dates"}) and "modified-dates" not in options
+    keep_dates = "full-dates" in options and "modified-dates" not in options
     finder = Finder(identifiers, None if "uids" in options else pseudonyms, keep_dates=keep_dates)
     return Policy(options, pseudonyms, finder, patient, share.job.settings.overrides)
 
