@@ -434,6 +434,12 @@ def test_the_label_and_the_overview_of_a_slide_go():
         assert file.pages[0].description == "Aperio Image Library|AppMag = 20|MPP = 0.5"
 
 
+def test_a_map_of_labels_is_no_label_of_a_slide():
+    content = tiff_with(samples(9, 8), description="label image", metadata=None)
+    with tifffile.TiffFile(io.BytesIO(cleaned(content).content)) as file:
+        assert np.array_equal(file.asarray(), samples(9, 8))
+
+
 def test_texts_inside_of_jpeg_tiles_go():
     picture = Image.fromarray(samples(16, 16))
     stream = saved(picture, "JPEG", comment=TEXT.encode())

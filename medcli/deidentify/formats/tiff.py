@@ -212,7 +212,7 @@ def clean(content: bytes, policy: Policy, pixels: bool = False) -> Cleaned:
     _refuse(pages)
     actions: dict[str, str] = {}
     notes: list[str] = []
-    kept = [page for page in pages if not tiff_texts.is_label(page.description, page.number(SUBFILE, 0))]
+    kept = [page for page in pages if not _is_label(page)]
     if len(kept) < len(pages):
         actions["pages with the label or overview of a slide"] = "removed"
     if not kept:
@@ -231,6 +231,11 @@ def clean(content: bytes, policy: Policy, pixels: bool = False) -> Cleaned:
             strips = {index: tiff_pixels.packed(samples, order) for index, samples in blanked.items()}
             new = _written(content, layout, kept, tags, strips)
     return Cleaned(new, actions, notes)
+
+
+def _is_label(page: Page) -> bool:
+    """A photograph of a slide's label, or of the slide with its label; a map of labels is not in colours."""
+    return page.channels > 2 and tiff_texts.is_label(page.description, page.number(SUBFILE, 0))
 
 
 def _written(
