@@ -24,7 +24,7 @@ ORDER = (
     {"training"},
     {"prediction"},
     {"evaluation"},
-    {"doctor"},
+    {"doctor", "deidentify"},
     {"cli"},
     {"__main__"},
 )

@@ -78,7 +78,7 @@ def test_without_a_command_the_help_goes_to_stderr(medcli):
             ["sample", "teeth", "out"],
             "'teeth' is not one of 'classification', 'detection', 'segmentation', 'volumes'",
         ),
-        (["deidentify", "scans", "--out", "clean"], "deidentify is not available in this version"),
+        (["deidentify", "no-such-scans", "--out", "clean"], "no-such-scans: expected a file or folder"),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(medcli, arguments, message):

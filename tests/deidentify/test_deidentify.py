@@ -18,6 +18,7 @@ from deidentify.planted import write_corpus
 from medcli.cli import faults
 from medcli.cli.app import app
 from medcli.deidentify.report import read_lines
+from medcli.deidentify.settings import load_settings
 
 KEY = bytes(range(32)).hex()
 
@@ -292,6 +293,11 @@ def test_settings_of_a_yaml(corpus, tmp_path, medcli):
         ds.PatientSex in ("M", "F", "O") and "KVP" not in ds and len(ds.StudyDate) == 8 for ds in images
     )
     assert all("Scanner" not in str(ds.get("ManufacturerModelName", "")) for ds in images)
+
+
+def test_the_example_of_the_project_is_right():
+    settings = load_settings(Path(__file__).parents[2] / "configs" / "deid.yaml")
+    assert settings.options == {"modified-dates", "patient", "descriptors"} and settings.overrides
 
 
 def test_a_dry_run_writes_nothing(corpus, tmp_path, medcli):
