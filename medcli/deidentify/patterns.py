@@ -24,7 +24,7 @@ _NAMED = "|".join(sorted(_MONTH, key=len, reverse=True))
 
 DATE = re.compile(
     rf"""(?<!\d)(?:
-    (?P<y1>(?:18|19|20)\d\d)(?P<s1>[-./_\ ]?)(?P<m1>[01]\d)(?P=s1)(?P<d1>[0-3]\d)
+    (?P<y1>(?:18|19|20)\d\d)(?P<s1>[-./_:\ ]?)(?P<m1>[01]\d)(?P=s1)(?P<d1>[0-3]\d)
     | (?P<y5>(?:18|19|20)\d\d)[-./](?P<m5>\d\d?)[-./](?P<d5>\d\d?)
     | (?P<d2>\d\d?)(?P<s2>[-./_\ ])(?P<m2>\d\d?)(?P=s2)(?P<y2>(?:18|19|20)\d\d)
     | (?P<d6>[0-3]\d)(?P<m6>[01]\d)(?P<y6>(?:18|19|20)\d\d)
@@ -63,7 +63,8 @@ RECORD = re.compile(
 )
 SSN = re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])")
 TITLED = re.compile(
-    r"\b(?i:dr|prof|mr|mrs|ms|miss|herr|frau|dott|dra)\b\.?\s+(?:(?i:med|dent|dr|prof)\.?\s+)*"
+    r"\b(?:(?i:dr|prof|mrs|miss|herr|frau|dott|dra)\b\.?|(?:Mr|Ms|mr|ms)\b\.?|(?:MR|MS)\.)"
+    r"\s+(?:(?i:med|dent|dr|prof)\.?\s+)*"
     r"(?P<rest>(?:[A-Z]\.\s*)*[^\W\d_a-z][^\W\d_]+(?:[\s-]+[^\W\d_a-z][^\W\d_]+)?)"
 )
 NAMED = re.compile(

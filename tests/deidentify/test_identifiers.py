@@ -9,9 +9,20 @@ from medcli.deidentify.pseudonyms import Pseudonyms
 @pytest.fixture(scope="module")
 def finder():
     found = Identifiers()
-    found.patient_names |= {"Müller^Anna Maria^^Dr.", "Yamada^Tarou=山田^太郎=やまだ^たろう", "Żółkiewska^Ewa", "Li^Wei"}
+    found.patient_names |= {
+        "Müller^Anna Maria^^Dr.",
+        "Yamada^Tarou=山田^太郎=やまだ^たろう",
+        "Żółkiewska^Ewa",
+        "Li^Wei",
+    }
     found.names |= {"White^John", "Baumgartner^Xaver"}
-    for text in ("MRN-482913", "7719", "Charité Campus Mitte", "12 Linden Avenue, Springfield", "+49 30 1234567"):
+    for text in (
+        "MRN-482913",
+        "7719",
+        "Charité Campus Mitte",
+        "12 Linden Avenue, Springfield",
+        "+49 30 1234567",
+    ):
         found.add(text)
     found.add_dates("19620304")
     found.uids.add("1.2.826.0.1.3680043.8.498.1")
@@ -37,7 +48,7 @@ def test_masked_wherever_it_stands(finder, text):
     "text",
     [
         "white matter lesion", "T2 FLAIR axial post contrast", "chest PA and lateral", "slice 77190 of 8", "1962", "5 mm",
-        "AnnArbor", "weight bearing", "liver, portal venous phase", "version 1.2.3", "b1000 ADC", "1.2.840.10008.1.2.1",
+        "AnnArbor", "weight bearing", "T1 MR Brain axial", "MR Angiography", "MS Plaques", "liver, portal venous phase", "version 1.2.3", "b1000 ADC", "1.2.840.10008.1.2.1",
     ],
 )  # fmt: skip
 def test_clinical_words_stay(finder, text):
@@ -50,6 +61,8 @@ def test_clinical_words_stay(finder, text):
     [
         ("seen on 12.05.2019 again", "seen on XXX again"),
         ("Dr. Brown called", "Dr. XXX called"),
+        ("Mr. Brown and Ms Green", "Mr. XXX and Ms XXX"),
+        ("taken 2019:07:16 10:00", "taken XXX 10:00"),
         ("tel 555-123-4567 now", "tel XXX now"),
         ("a.b@example.org", "XXX"),
         ("MRN: 99812 knee", "MRN: XXX knee"),
@@ -77,7 +90,9 @@ def test_bytes_in_any_encoding(finder, charset):
     assert scrubbed[:2] == b"\1\2" and scrubbed[-2:] == b"\3\4"
 
 
-@pytest.mark.parametrize(("text", "charset"), [("山田太郎", "shift_jis"), ("山田太郎", "iso2022_jp"), ("żółkiewska", "iso8859-2")])
+@pytest.mark.parametrize(
+    ("text", "charset"), [("山田太郎", "shift_jis"), ("山田太郎", "iso2022_jp"), ("żółkiewska", "iso8859-2")]
+)
 def test_bytes_in_national_encodings(finder, text, charset):
     assert finder.in_bytes(b"\0\0" + text.encode(charset) + b"\0")
 
