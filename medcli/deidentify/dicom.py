@@ -17,6 +17,7 @@ from medcli.deidentify import wire
 from medcli.deidentify.charsets import ASCII, Charsets, charsets_of
 from medcli.deidentify.dummies import WORD, dummy, dummy_content, dummy_document, dummy_items
 from medcli.deidentify.identifiers import Identifiers
+from medcli.deidentify.overlays import clean_overlays
 from medcli.deidentify.patterns import STANDARD_UID, all_dates
 from medcli.deidentify.policy import Policy
 from medcli.deidentify.profile import Action
@@ -185,6 +186,9 @@ class _Cleaner:
         self._dataset(dataset, self._policy.actions(sop_class), ASCII)
         self._patient(dataset)
         _replace_document(dataset)
+        changed = clean_overlays(dataset) if "graphics" in self._options else []
+        if changed:
+            self._done["blanked"].update(changed)
         file.meta = _fresh_meta(dataset, file.transfer_syntax)
         file.preamble = bytes(128)
         file.dropped = []
