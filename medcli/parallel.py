@@ -55,6 +55,11 @@ def run(
                 receive(index, WorkerDied())
 
 
+def in_worker() -> bool:
+    """Whether this process works for another one."""
+    return multiprocessing.parent_process() is not None
+
+
 def default_workers() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -79,6 +79,29 @@ class Job:
         return actions_for(self.options, "", tuple(sorted(self.settings.overrides.items())))
 
 
+class _Held:
+    """Files that the first pass read, for the second one in the same process; a bounded number of bytes."""
+
+    def __init__(self, most: int):
+        self._room = most
+        self._files: dict[Item, tuple[wire.File, int]] = {}
+
+    def put(self, item: Item, file: wire.File, size: int) -> None:
+        if parallel.in_worker():
+            return  # the second pass may be done by another process
+        if size <= self._room:
+            self._room -= size
+            self._files[item] = file, size
+
+    def take(self, item: Item) -> wire.File | None:
+        file, size = self._files.pop(item, (None, 0))
+        self._room += size
+        return file
+
+
+_HELD = _Held(256 << 20)
+
+
 # --- first pass: what identifies ----------------------------------------------------------------------------------
 
 
@@ -109,6 +132,7 @@ def _collect(item: Item, job: Job, identifiers: Identifiers) -> Found:
         if dicom.DIRECTORY_RECORDS in file.dataset:
             return Found("dicomdir")  # it repeats what its files say, of everybody on the disc
         identifiers.join(dicom.collect(file, job.actions))
+        _HELD.put(item, file, len(content))
         return Found("dicom", dicom.patient_of(file.dataset))
     form = formats.format_of(content[:512], item.place.name)
     if form is not None:
@@ -274,7 +298,7 @@ def _cleaned(
 ) -> tuple[bytes | bytearray | None, Outcome]:
     """The finished bytes, or None with the reason why there are none."""
     if found.kind == "dicom":
-        content, log = clean_dicom(item.read(), policy)
+        content, log = clean_dicom(_HELD.take(item) or wire.read(item.read()), policy)
         outcome = replace(outcome, actions=log.as_lists(), notes=log.notes)
         leaks = leaks_in_dicom(content, policy.finder) if job.settings.verify else []
     else:
@@ -299,9 +323,8 @@ def _cleaned(
     return content, outcome
 
 
-def clean_dicom(content: bytes, policy: Policy) -> tuple[bytes | bytearray, dicom.Log]:
-    """One DICOM file, header and (where asked for) pixels."""
-    file = wire.read(content)
+def clean_dicom(file: wire.File, policy: Policy) -> tuple[bytes | bytearray, dicom.Log]:
+    """One DICOM file, header and (where asked for) pixels; `file` is changed."""
     log = dicom.clean(file, policy)
     cleaned = "pixels" in policy.options and dicom.clean_pixels(file, log)
     dicom.stamp(file.dataset, policy.options, pixels_cleaned=cleaned, face=None)
