@@ -26,7 +26,7 @@ from medcli.deidentify.heads import (
     to_volume,
 )
 
-BRAIN_MARGIN_MM = 4
+BRAIN_MARGIN_MM = 6
 SHEET_DEPTH_MM = 16  # behind the skin beside the nose; the eyes lie up to 10 mm behind it
 HALF_FACE_MM = 66
 NOSE_MM = 8  # a smaller bump is no nose
@@ -84,7 +84,7 @@ def _find(volume: np.ndarray, affine: np.ndarray, modality: str | None) -> Face:
     grid = to_grid(volume, affine)
     tissue = find_tissue(grid, ct=ct)
     head = find_head(tissue)
-    _require_top(head, grid.inside)
+    _require_outline(head, grid.inside)
     brain = find_brain(grid, head, ct=ct)
     _require_upright(brain)
     front, back = _front(head, grid.inside), _front(head[:, ::-1], grid.inside[:, ::-1])
@@ -94,26 +94,30 @@ def _find(volume: np.ndarray, affine: np.ndarray, modality: str | None) -> Face:
     mask = _in_front_of(_sheet(front, frame), frame, head.shape)
     mask &= ~ndimage.binary_dilation(brain, iterations=round(BRAIN_MARGIN_MM / STEP_MM))
     _require_gone(head, mask, front, frame)
-    reason = "a nose in front of and below a brain"
+    reason = "There is a nose in front of and below a brain."
     if not frame.whole:
-        reason = "the root of a nose below a brain; the field of view ends above the tip of the nose"
+        reason = "There is the root of a nose below a brain; the field of view ends above its tip."
     return Face(to_volume(mask, grid, volume.shape, affine), "face", reason)
 
 
 def _require_room(volume: np.ndarray, affine: np.ndarray, modality: str | None) -> None:
     if modality not in ("MR", "CT", None):
-        raise Unclear("neither MR nor CT")
+        raise Unclear("It is neither MR nor CT.")
     if volume.ndim != 3 or volume.dtype.kind not in "iuf":
-        raise Unclear("not one value per voxel of a volume")
+        raise Unclear("It is not a volume of one number per voxel.")
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise Unclear("the position of the voxels is not known")
-    extents = np.sort(np.linalg.norm(affine[:3, :3], axis=0) * volume.shape)
+        raise Unclear("The place of its voxels in the world is not known.")
+    finite = volume[np.isfinite(volume)]
+    if finite.size == 0 or finite.min() == finite.max():
+        raise NoHead("The volume is empty.")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    extents = np.sort(spacing * volume.shape)
     if extents[1] < 90:
-        raise NoHead("the volume is too small to show a face")
+        raise NoHead("The volume is too small to show a face.")
     if extents[0] < 90 or min(volume.shape) < 12:
-        raise Unclear("a slab: too thin to tell whether it shows a face")
-    if not volume.any() or volume.min() == volume.max():
-        raise NoHead("the volume is empty")
+        raise Unclear("It is a slab, too thin to tell whether it shows a face.")
+    if max(spacing) > 10 or extents[2] > 2500:
+        raise Unclear("The voxels are too large to tell.")
 
 
 def _in_hounsfield(volume: np.ndarray) -> bool:
@@ -129,9 +133,15 @@ def _background(volume: np.ndarray) -> float:
     return 0 if low <= 0 else low
 
 
-def _require_top(head: np.ndarray, inside: np.ndarray) -> None:
+def _require_outline(head: np.ndarray, inside: np.ndarray) -> None:
+    """Air above and beside the head; ears and temples may be cut off."""
     if _cut(head, inside, axis=2).sum() * STEP_MM**2 > 6000:
-        raise Unclear("the top of the head is outside of the field of view")
+        raise Unclear("The top of the head, if it is one, is outside of the field of view.")
+    levels = np.nonzero(head.any((0, 1)))[0]
+    upper = np.s_[:, :, levels.max() - round(120 / STEP_MM) :] if np.ptp(levels) * STEP_MM > 120 else np.s_[:]
+    for sign in (1, -1):
+        if _cut(head[upper][::sign], inside[upper][::sign], axis=0).sum() * STEP_MM**2 > 5000:
+            raise Unclear("A side of the head, if it is one, is outside of the field of view.")
 
 
 def _cut(head: np.ndarray, inside: np.ndarray, *, axis: int) -> np.ndarray:
@@ -145,12 +155,14 @@ def _require_upright(brain: np.ndarray) -> None:
     rows = np.nonzero(brain.any((0, 2)))[0]
     back, _, front = (_low_side(brain[:, part], 20) for part in np.array_split(rows, 3))
     if (front - back) * STEP_MM < 10:
-        raise Unclear("the brain does not lie as in an upright head that looks forward")
+        raise Unclear("What could be a brain does not lie as in an upright head that looks forward.")
 
 
 def _low_side(mask: np.ndarray, percent: float) -> float:
     columns = mask.any(2)
-    return float(np.percentile(mask.argmax(2)[columns], percent)) if columns.any() else np.inf
+    if not columns.any():
+        raise Unclear("What could be a brain is in pieces.")
+    return float(np.percentile(mask.argmax(2)[columns], percent))
 
 
 def _front(head: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -171,7 +183,9 @@ def _frame_of_brain(brain: np.ndarray) -> _Frame:
     xs, ys, _ = np.nonzero(brain)
     unit = np.clip((len(xs) * STEP_MM**3 / 1.4e6) ** (1 / 3), 0.75, 1.15) / STEP_MM
     middle, pole, half = int(xs.mean()), int(np.percentile(ys, 99.7)), round(38 * unit)
-    floor = _low_side(brain[max(0, middle - half) : middle + half, pole - round(30 * unit) : pole - 3], 50)
+    floor = _low_side(
+        brain[max(0, middle - half) : middle + half, max(0, pole - round(30 * unit)) : pole], 50
+    )
     return _Frame(middle, round(floor + 12 * unit), unit, False)
 
 
@@ -180,20 +194,34 @@ def _frame_of_nose(front: np.ndarray, back: np.ndarray, brain: np.ndarray, guess
     unit, (_, y0, z0) = guess.unit, (int(i.mean()) for i in np.nonzero(brain))
     window = np.s_[max(0, guess.x - 20) : guess.x + 21, max(0, z0 - 70) : z0]
     bump, behind = _bump(front, unit)[window], _bump(back, unit)[window]
-    x, z = (
-        int(i) + s.start for i, s in zip(np.unravel_index(bump.argmax(), bump.shape), window, strict=True)
-    )
+    if bump.size == 0:
+        raise Unclear("The field of view ends above the nose.")
+    x, z = (i + s.start for i, s in zip(_highest_peak(bump), window, strict=True))
     lowest = int(np.isfinite(front[x]).argmax())
     whole = z - lowest > 4
     if bump.max() < NOSE_MM * unit * STEP_MM * (1 if whole else 0.5):
         ends = (guess.brow - lowest) / unit < 70
-        raise Unclear("the field of view ends above the nose" if ends else "no nose in front of the head")
+        seen = "The field of view ends above the nose." if ends else "There is no nose in front of the head."
+        raise Unclear(seen)
     if behind.max() > bump.max():
-        raise Unclear("a nose-like bump at the back of the head")
+        raise Unclear("There is a nose-like bump at the back of the head.")
     ahead, below = (front[x, z] - y0) / unit, (z0 - z) / unit
     if not (60 < ahead < 160 and -20 < below < 130):
-        raise Unclear("nose and brain do not lie as in a head")
-    return _Frame(x, _brow(front, x, z, unit, lowest=28 if whole else 2), unit, whole)
+        raise Unclear("Nose and brain do not lie as in a head.")
+    brow = _brow(front, x, z, unit, lowest=28 if whole else 2)
+    if bump[:, brow - window[1].start :].max(initial=0) > NOSE_MM * unit * STEP_MM:
+        raise Unclear("There is more than one nose-like bump.")
+    return _Frame(x, brow, unit, whole)
+
+
+def _highest_peak(bump: np.ndarray) -> tuple[int, int]:
+    """Where the uppermost of the large bumps has its peak; lips and chin may stand out more than the nose."""
+    rows = bump.max(0)
+    top = int(np.nonzero(rows >= 0.5 * rows.max())[0].max())
+    small = np.nonzero(rows[:top] < 0.5 * rows.max())[0]
+    low = int(small.max()) + 1 if len(small) else 0
+    z = low + int(rows[low : top + 1].argmax())
+    return int(bump[:, z].argmax()), z
 
 
 def _bump(front: np.ndarray, unit: float) -> np.ndarray:
@@ -218,7 +246,7 @@ def _brow(front: np.ndarray, x: int, z: int, unit: float, *, lowest: float) -> i
     """Above the root of the nose, the deepest point under the chord from the tip to the forehead."""
     profile = front[x, z : z + round(80 * unit) + 1]
     if len(profile) < 2 or np.isnan(profile).any():
-        raise Unclear("no forehead above the nose")
+        raise Unclear("There is no forehead above what could be a nose.")
     chord = np.linspace(profile[0], profile[-1], len(profile))
     root = np.clip((chord - profile).argmax() / unit, lowest, 60)
     return z + round((root + 16) * unit)
@@ -233,15 +261,15 @@ def _require_in_view(
     """
     half, low = round(50 * frame.unit), max(0, frame.brow - round(115 * frame.unit))
     if frame.x - half < 0 or frame.x + half >= head.shape[0]:
-        raise Unclear("a side of the face is outside of the field of view")
+        raise Unclear("A side of the face is outside of the field of view.")
     window = np.s_[frame.x - half : frame.x + half + 1, low : frame.brow]
     cut = (_cut(head, inside, axis=1) & np.isfinite(front))[window].sum() * STEP_MM**2
     if cut > 1200:
-        raise Unclear("no air in front of the head: the field of view ends within the face")
+        raise Unclear("There is no air in front of the head: the field of view ends within the face.")
     if wrapped is None or cut < 50:
         return
     if wrapped[window[0], : round(40 / STEP_MM), window[1]].sum() * STEP_MM**3 > 500:
-        raise Unclear("the tip of the nose is cut off and may be wrapped around to the back")
+        raise Unclear("The tip of the nose is cut off and may be wrapped around to the back.")
 
 
 def _sheet(front: np.ndarray, frame: _Frame) -> np.ndarray:
@@ -251,7 +279,7 @@ def _sheet(front: np.ndarray, frame: _Frame) -> np.ndarray:
     use = (np.abs(across) < 50 * unit) & (down > 0) & (down < 105 * unit) & np.isfinite(front)
     use &= (np.abs(across) > 16 * unit) | (down > 75 * unit)
     if use.sum() * STEP_MM**2 < 400:
-        raise Unclear("no skin beside the nose")
+        raise Unclear("There is too little skin beside the nose.")
     terms = np.stack([np.ones_like(front), across, down, across**2], -1)
     for _ in range(6):
         weights, *_ = np.linalg.lstsq(terms[use], front[use], rcond=None)
@@ -271,9 +299,9 @@ def _require_gone(head: np.ndarray, mask: np.ndarray, front: np.ndarray, frame: 
     """The skin of the face must be gone nearly everywhere between brow and chin."""
     half = round(40 * frame.unit)
     low, high = max(0, frame.brow - round(100 * frame.unit)), frame.brow - round(10 * frame.unit)
-    window = (slice(frame.x - half, frame.x + half + 1), slice(low, high))
+    window = np.s_[frame.x - half : frame.x + half + 1, low:high]
     left = _front(head & ~mask, np.ones_like(head))
     seen = np.isfinite(front[window])
     gone = np.nan_to_num((front - left)[window][seen], nan=np.inf) * STEP_MM > 3
-    if gone.mean() < 0.95:
-        raise Unclear("the face cannot be told from the brain")
+    if gone.size == 0 or gone.mean() < 0.95:
+        raise Unclear("The face cannot be told from the brain.")

@@ -39,11 +39,9 @@ def to_grid(volume: np.ndarray, affine: np.ndarray) -> Grid:
     grid_affine = np.diag([STEP_MM, STEP_MM, STEP_MM, 1.0])
     grid_affine[:3, 3] = low
     shape = tuple(int(n) for n in np.ceil((high - low) / STEP_MM) + 1)
-    to_volume = np.linalg.inv(affine) @ grid_affine
-    sampled = ndimage.affine_transform(
-        values, to_volume[:3, :3], to_volume[:3, 3], shape, order=1, mode="nearest"
-    )
-    inside = _inside(shape, to_volume, values.shape)
+    index = np.linalg.inv(affine) @ grid_affine
+    sampled = ndimage.affine_transform(values, index[:3, :3], index[:3, 3], shape, order=1, mode="nearest")
+    inside = _inside(shape, index, values.shape)
     return Grid(np.where(inside, sampled, values.min()), inside, grid_affine)
 
 
@@ -80,10 +78,12 @@ def find_tissue(grid: Grid, *, ct: bool) -> np.ndarray:
 
 def find_head(tissue: np.ndarray) -> np.ndarray:
     """The largest piece, filled; only its uppermost 26 cm."""
-    head = _closed(_largest(tissue), 4)
+    head = _largest(tissue)
     top = int(np.nonzero(head.any((0, 1)))[0].max())
-    head[:, :, : max(0, top - int(HEAD_MM / STEP_MM))] = False
-    return ndimage.binary_fill_holes(head)
+    low = max(0, top - int(HEAD_MM / STEP_MM))
+    head[:, :, low:] = ndimage.binary_fill_holes(_closed(head[:, :, low:], 4))
+    head[:, :, :low] = False
+    return head
 
 
 def find_brain(grid: Grid, head: np.ndarray, *, ct: bool) -> np.ndarray:
@@ -99,29 +99,36 @@ def _brain_in_box(values: np.ndarray, head: np.ndarray, *, ct: bool) -> np.ndarr
     core = depth > 28
     core[:, :, : max(0, head.shape[2] - 60)] = False
     if core.sum() * STEP_MM**3 < 1e5:
-        raise Unclear("nothing of the size of a brain is inside")
-    soft = _soft_in_ct(values, head) if ct else _soft_in_mr(values, head, depth, core)
-    soft_depth = _depth(soft)
-    for radius in (8, 10, 12) if ct else (4, 6, 8, 10):
-        brain = _grown(_seeded(soft_depth > radius, core), radius + 2)
-        brain = ndimage.binary_fill_holes(_closed(brain & (depth > 5), 2 if ct else 4))
-        if _brain_like(brain):
-            return brain
-    raise Unclear("no brain can be told from the rest")
+        raise Unclear("Nothing of the size of a brain is inside.")
+    values = ndimage.gaussian_filter(values, 1) if ct else _evened(values, head, core)
+    bone = head & (values > 200 if ct else values < 0.6)
+    for low, high in [(-20, 120)] if ct else [(0.6, 1.6), (0.75, 1.4)]:
+        soft = head & (values > low) & (values < high) & (depth > 8)
+        soft = soft & ~_closed(bone, 2) if ct else soft
+        soft_depth = _depth(soft)
+        for radius in (8, 10, 12) if ct else (4, 6, 8, 10):
+            away = _depth(~_seeded(soft_depth > radius, core))
+            brain = (away <= radius + 2) | (ct & soft & (away <= 1.6 * radius))  # corners, within the bone
+            brain = ndimage.binary_fill_holes(_closed(brain & (depth > 5), 2 if ct else 4))
+            if _brain_like(brain):
+                if _encased(brain, bone) < (0.7 if ct else 0.3):
+                    raise Unclear("There is no skull around what could be a brain.")
+                return brain
+    raise Unclear("No brain can be told from the rest.")
 
 
-def _soft_in_ct(values: np.ndarray, head: np.ndarray) -> np.ndarray:
-    calm = ndimage.gaussian_filter(values, 1)
-    return head & (calm > -20) & (calm < 120) & ~_closed(values > 200, 2)
-
-
-def _soft_in_mr(values: np.ndarray, head: np.ndarray, depth: np.ndarray, core: np.ndarray) -> np.ndarray:
-    """Voxels of the brightness that is typical deep in the head, after evening out a slow change of it."""
-    weight = _smooth(head.astype(np.float32))
-    level = _smooth(np.where(head, values, 0)) / np.maximum(weight, 0.05)
+def _evened(values: np.ndarray, head: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """MR without its slow change of brightness; 1 is what is typical deep in the head."""
+    level = _smooth(np.where(head, values, 0)) / np.maximum(_smooth(head.astype(np.float32)), 0.05)
     even = np.where(head, values / np.maximum(level, 1e-6), 0)
-    typical = np.median(even[core])
-    return (even > 0.6 * typical) & (even < 1.6 * typical) & (depth > 8)
+    return even / max(float(np.median(even[core])), 1e-6)
+
+
+def _encased(brain: np.ndarray, bone: np.ndarray) -> float:
+    """The share of the upper surface of the brain that has bone within about 6 mm."""
+    surface = ndimage.binary_dilation(brain) & ~brain
+    surface[:, :, : int(np.nonzero(brain)[2].mean())] = False
+    return float(ndimage.binary_dilation(bone, iterations=2)[surface].mean())
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
@@ -135,10 +142,6 @@ def _depth(mask: np.ndarray) -> np.ndarray:
     return ndimage.distance_transform_edt(mask) * STEP_MM
 
 
-def _grown(mask: np.ndarray, radius_mm: float) -> np.ndarray:
-    return _depth(~mask) <= radius_mm
-
-
 def _brain_like(brain: np.ndarray) -> bool:
     """Volume and extents of a brain, from a newborn's to a large one, even partly out of view."""
     if not brain.any():
@@ -149,23 +152,24 @@ def _brain_like(brain: np.ndarray) -> bool:
     return bool(4e5 < size < 2.1e6 and fits and size > 0.42 * np.prod(spans))
 
 
-def _seeded(mask, core):
+def _seeded(mask: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """The piece that fills most of the core."""
     labels, _ = ndimage.label(mask)
     counts = np.bincount(labels[core], minlength=2)
     counts[0] = 0
     return labels == counts.argmax() if counts.any() else np.zeros_like(mask)
 
 
-def _largest(mask):
+def _largest(mask: np.ndarray) -> np.ndarray:
     labels, count = ndimage.label(mask)
     if not count:
-        raise Unclear("nothing stands out from the background")
+        raise Unclear("Nothing stands out from the background.")
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     return labels == sizes.argmax()
 
 
-def _closed(mask, radius):
+def _closed(mask: np.ndarray, radius: int) -> np.ndarray:
     """Binary closing that does not shrink at the rim of the grid."""
     padded = np.pad(mask, radius + 1)
     return ndimage.binary_closing(padded, iterations=radius)[(slice(radius + 1, -radius - 1),) * 3]
@@ -186,11 +190,11 @@ def _tissue(grid: Grid, *, ct: bool) -> np.ndarray:
 def _refuse_trunk(tissue: np.ndarray) -> None:
     levels = np.nonzero(tissue.any((0, 1)))[0]
     if not len(levels):
-        raise Unclear("nothing stands out from the background")
+        raise Unclear("Nothing stands out from the background.")
     area = tissue.sum((0, 1))[levels] * STEP_MM**2 / 100
     width = np.array([np.ptp(np.nonzero(tissue[:, :, z].any(1))[0]) for z in levels]) * STEP_MM
     if np.percentile(area, 2) > TRUNK_CM2 and np.percentile(width, 2) > TRUNK_MM:
-        raise NoHead("every level is as wide as a trunk")
+        raise NoHead("Every level is as wide as a trunk.")
 
 
 def _shrunk(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -198,7 +202,7 @@ def _shrunk(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndar
     for axis, factor in enumerate(factors):
         count = max(1, values.shape[axis] // factor)
         factors[axis] = factor = min(factor, values.shape[axis])
-        values = values.take(range(count * factor), axis)
+        values = values[(slice(None),) * axis + (slice(count * factor),)]
         split = (*values.shape[:axis], count, factor, *values.shape[axis + 1 :])
         values = values.reshape(split).mean(axis + 1)
     shrunk = affine.copy()
@@ -207,10 +211,10 @@ def _shrunk(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndar
     return values, shrunk
 
 
-def _inside(shape: tuple[int, ...], to_volume: np.ndarray, limits: tuple[int, ...]) -> np.ndarray:
+def _inside(shape: tuple[int, ...], to_index: np.ndarray, limits: tuple[int, ...]) -> np.ndarray:
     inside = np.ones(shape, bool)
     grids = np.ogrid[tuple(slice(0, n) for n in shape)]
-    for row, limit in zip(to_volume[:3], limits, strict=True):
+    for row, limit in zip(to_index[:3], limits, strict=True):
         index = sum(step * axis for step, axis in zip(row[:3], grids, strict=True)) + row[3]
         inside &= (index > -0.51) & (index < limit - 0.49)
     return inside
