@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from medcli.case import Source
-from medcli.errors import FormatError, MedcliError
+from medcli.errors import FormatError
 from medcli.image import Image
+from medcli.io.faults import explained
 from medcli.io.grid import on_grid
 from medcli.io.readers import format_of
 
@@ -47,24 +48,12 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _read_one(source: Source, like: Image) -> np.ndarray:
-    try:
+    with explained(source.path, "mask"):
         if _is_dicom(source.path):
             from medcli.io.dicom.objects import read_object
 
             return read_object(source, like)
         array, affine = _load(source)
-    except MedcliError:
-        raise
-    except MemoryError as error:
-        raise FormatError(f"{source.path}: the mask does not fit into memory.") from error
-    except OSError as error:
-        raise FormatError(
-            f"{source.path}: cannot be opened ({error.strerror or type(error).__name__})."
-        ) from error
-    except (
-        Exception
-    ) as error:  # a library's fault on a damaged file; its text may quote the header, so it is not shown
-        raise FormatError(f"{source.path}: cannot be read as a mask ({type(error).__name__}).") from error
     array = array[..., :1]
     if array.ndim == like.ndim + 2 and array.shape[0] == 1:  # a NIfTI of one plane beside a picture
         array, affine = array[0], None

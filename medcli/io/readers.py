@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from medcli.case import Source
-from medcli.errors import FormatError, MedcliError
+from medcli.errors import FormatError
 from medcli.image import Image
+from medcli.io.faults import explained
 from medcli.io.grid import on_grid
 
 # The modules of the formats are imported when a file of that format is read, since their libraries load
@@ -107,24 +108,9 @@ def read_image(source: Source | Path | str) -> Image:
         FormatError: When it cannot be read as what it claims to be; the message is one sentence.
     """
     source = source if isinstance(source, Source) else Source(Path(source))
-    try:
+    with explained(source.path, "image"):
         image = format_of(source.path).read(source)
         return image if image.array.flags.writeable else image.with_array(image.array.copy())
-    except MedcliError:
-        raise
-    except MemoryError as error:
-        raise FormatError(f"{source.path}: the image does not fit into memory.") from error
-    except OSError as error:
-        raise FormatError(
-            f"{source.path}: cannot be opened ({error.strerror or type(error).__name__})."
-        ) from error
-    except (
-        Exception
-    ) as error:  # a library's fault on a damaged file; its text may quote the header, so it is not shown
-        raise FormatError(
-            f"{source.path}: cannot be read ({type(error).__name__} while decoding); it is damaged or of a "
-            "kind that is not supported, export it again."
-        ) from error
 
 
 def format_of(path: Path) -> Format:
