@@ -104,7 +104,7 @@ def deidentify(
     with progress_bars() as progress:
         summary = run(request, progress)
     if json:
-        show.as_json(summary)
+        show.as_json(summary.as_dict())
     else:
         show.facts(
             "De-identified",

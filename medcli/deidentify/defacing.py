@@ -87,11 +87,12 @@ def deface_series(folder: Path, files: Sequence[str], options: frozenset[str]) -
         return _marked(
             folder, files, options, Defaced(UNCERTAIN, "Its planes do not form one volume.", tuple(files))
         )
-    array, affine, order = volume
+    array, affine, frames_of = volume
     face = find_face(array, affine, modality=str(datasets[0].Modality))
     if face.mask is not None:
-        for plane, place in enumerate(order):
-            _blank(datasets[frames[place].file], frames[place].number, face.mask[plane])
+        for plane, places in enumerate(frames_of):
+            for place in places:
+                _blank(datasets[frames[place].file], frames[place].number, face.mask[plane])
         for file, dataset in zip(files, datasets, strict=True):
             _rewrite(folder / file, dataset)
     return _marked(folder, files, options, Defaced(face.verdict, face.reason, tuple(files)))
@@ -142,8 +143,8 @@ def _pair(values: Any) -> tuple[float, float]:
     return first, second
 
 
-def _volume(datasets: list, frames: list[_Frame]) -> tuple[np.ndarray, np.ndarray, list[int]] | None:
-    """(plane, row, column) in HU or stored units, its affine to RAS+ mm, and the frame of each plane."""
+def _volume(datasets: list, frames: list[_Frame]) -> tuple[np.ndarray, np.ndarray, list[list[int]]] | None:
+    """(plane, row, column) in HU or stored units, its affine to RAS+ mm, and the frames of each plane."""
     if len(frames) < 3 or any(len(_frames(index, dataset)) == 0 for index, dataset in enumerate(datasets)):
         return None
     first = frames[0]
@@ -153,26 +154,30 @@ def _volume(datasets: list, frames: list[_Frame]) -> tuple[np.ndarray, np.ndarra
     ):
         return None
     along = np.cross(first.orientation[:3], first.orientation[3:])
-    heights = np.array([frame.position @ along for frame in frames])
-    order = [int(place) for place in np.argsort(heights, kind="stable")]
-    steps = np.diff(heights[order])
-    if steps.min() <= 0.01 or steps.max() > 2 * np.median(steps):
+    heights = np.round([frame.position @ along for frame in frames], 2)
+    levels = np.unique(
+        heights
+    )  # several frames at one place are times, echoes or directions of the same anatomy
+    at_level = [np.flatnonzero(heights == level).tolist() for level in levels]
+    steps = np.diff(levels)
+    if len(levels) < 3 or steps.max() > 2 * np.median(steps):
         return None
     try:
         pixels = [dataset.pixel_array for dataset in datasets]
-        planes = [_plane(datasets[frame.file], pixels[frame.file], frame.number) for frame in frames]
+        shown = [frames[places[0]] for places in at_level]
+        planes = [_plane(datasets[frame.file], pixels[frame.file], frame.number) for frame in shown]
     except Exception as error:  # decoders raise what they like
         raise FormatError(f"Its pixels cannot be decoded ({type(error).__name__}).") from None
     if len({plane.shape for plane in planes}) != 1 or planes[0].ndim != 2:
         return None
-    origin = frames[order[0]].position
-    step = (frames[order[-1]].position - origin) / (len(order) - 1)
+    origin = shown[0].position
+    step = (shown[-1].position - origin) / (len(shown) - 1)
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 3] = step, origin
     affine[:3, 1] = first.orientation[3:] * first.spacing[0]
     affine[:3, 2] = first.orientation[:3] * first.spacing[1]
     affine[:2] *= -1  # LPS to RAS
-    return np.stack([planes[place] for place in order]), affine, order
+    return np.stack(planes), affine, at_level
 
 
 def _plane(dataset: Any, pixels: np.ndarray, number: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import medcli
 from medcli.deidentify.defacing import UNCERTAIN
@@ -41,6 +42,13 @@ class Summary:
     patients: int = 0
     seconds: float = 0.0
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, the most frequent first where something is counted."""
+        return {
+            name: dict(value.most_common()) if isinstance(value, Counter) else value
+            for name, value in vars(self).items()
+        }
+
     def add(self, outcome: Outcome) -> None:
         self.files += 1
         if outcome.status == WRITTEN:
@@ -65,6 +73,13 @@ class Lines:
 
     def __enter__(self) -> "Lines":
         return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, the most frequent first where something is counted."""
+        return {
+            name: dict(value.most_common()) if isinstance(value, Counter) else value
+            for name, value in vars(self).items()
+        }
 
     def add(self, outcome: Outcome) -> None:
         self._stream.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
@@ -98,7 +113,7 @@ def write_report(out: Path, summary: Summary, settings: Settings, *, keyed: bool
         "attributes": settings.attributes,
         "verified": settings.verify,
         "pseudonyms": "from a key that was kept" if keyed else "from a key that was thrown away",
-        **asdict(summary),
+        **summary.as_dict(),
     }
     write_json(out / FOLDER / SUMMARY, content)
     write_text(out / FOLDER / STATEMENT, statement(summary, settings, keyed=keyed))

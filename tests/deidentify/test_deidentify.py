@@ -182,7 +182,13 @@ def test_damaged_files_are_quarantined_and_the_others_written(corpus, tmp_path, 
     code, out, err = medcli(source, "--out", tmp_path / "out", "--json")
     summary = json.loads(out)
     assert code == 3 and summary["written"] == 4 and len(summary["quarantined"]) == 1
-    assert sum(summary["left_out"].values()) == 1
+    assert (
+        summary["left_out"] == {"It is of no format that is handled.": 1} and summary["formats"]["dicom"] == 3
+    )
+    assert (
+        json.loads((tmp_path / "out" / "deidentification" / "report.json").read_text())["formats"]
+        == summary["formats"]
+    )
     assert "1 of 6 files were quarantined" in err and not list((tmp_path / "out").rglob("bad.dcm"))
 
 
