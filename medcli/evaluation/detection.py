@@ -1,6 +1,7 @@
 """Judging detections."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -68,6 +69,18 @@ class DetectionJudge:
             lambda weights: metrics.measures(matches, froc, weights), self.plan.classes, patients, extra=extra
         )
 
+    def stored(self, cases: Sequence[str]) -> dict[str, Any]:
+        content = {
+            "classes": self.plan.classes,
+            "found": "x0 y0 x1 y1 class score; pixels of the image, class as index",
+            "true": "x0 y0 x1 y1 class crowd",
+            "cases": {
+                name: {"found": _rows(found, found.scores), "true": _rows(truth, truth.crowd)}
+                for name, found, truth in zip(cases, self._found, self._truth, strict=True)
+            },
+        }
+        return {"detections.json": content}
+
     def plots(self) -> list[Plot]:
         matches, froc = self._matches(np.array([0.5])), self._matches(self._threshold)
         curves = {}
@@ -121,6 +134,11 @@ class DetectionJudge:
             iou_threshold=self.settings.iou_threshold,
             score_threshold=SCORE,
         )
+
+
+def _rows(boxes: Boxes, last: np.ndarray) -> list[list[float]]:
+    table = np.column_stack([boxes.corners.round(3), boxes.classes, last]).astype(float)
+    return [[float(f"{value:.7g}") for value in row] for row in table]
 
 
 def _draw(image: Image, truth: Boxes, found: Boxes, plan: Plan) -> np.ndarray:

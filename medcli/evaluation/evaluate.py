@@ -3,10 +3,12 @@
 RUN/evaluate/NAME/
     metrics.json    overall and per class, 95 % intervals, numbers of cases and patients
     cases.csv       one line per case
+    detections.json     detection: the boxes found and the true ones, for `medcli compare`
     *.png           plots
     report.html     all of it in one file, with the worst and the best cases
 """
 
+import json
 import math
 import os
 import shutil
@@ -26,7 +28,7 @@ from medcli.evaluation.gates import check_known, parse_gate, unmet
 from medcli.evaluation.judge import Extremes, Judge, Judgement, Measured, flat_names
 from medcli.evaluation.page import write_page
 from medcli.evaluation.selection import Selection, patients_of, select_cases
-from medcli.files import sync_folder, write_csv, write_json
+from medcli.files import plain, sync_folder, write_csv, write_json, write_text
 from medcli.image import Image
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES
 from medcli.prediction.result import Prediction
@@ -232,6 +234,8 @@ def _write(
         },
     )
     write_csv(folder / "cases.csv", [{key: _cell(value) for key, value in row.items()} for row in done.rows])
+    for file, content in judge.stored([case.name for case in done.judged]).items():
+        write_text(folder / file, json.dumps(plain(content), separators=(",", ":"), allow_nan=False) + "\n")
     for plot in plots:
         plot.figure.savefig(folder / f"{plot.name}.png", dpi=150, bbox_inches="tight")
     write_page(folder / "report.html", run, selection, judge, measured, done, plots)

@@ -98,6 +98,9 @@ class Judge(Protocol):
 
     def plots(self) -> list[Plot]: ...
 
+    def stored(self, cases: Sequence[str]) -> dict[str, Any]:
+        """What the folder keeps besides cases.csv, file name to JSON; `cases` names each case added."""
+
 
 def flat_names(judge: Judge) -> list[str]:
     """Every measure that will be there, before anything is measured."""

@@ -1,6 +1,7 @@
 """Judging segmentations, on the grid of the image as it was read."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -90,6 +91,9 @@ class SegmentationJudge:
                 "Box plot of the 95 % Hausdorff distance per label",
             ),
         ]
+
+    def stored(self, cases: Sequence[str]) -> dict[str, Any]:
+        return {}
 
     def _stacked(self) -> dict[str, np.ndarray]:
         return {name: np.stack([case[name] for case in self._cases]) for name in metrics.PER_CLASS}
