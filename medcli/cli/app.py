@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from medcli import __version__
-from medcli.cli import config, deidentify, doctor, evaluate, predict, preprocess, sample, train
+from medcli.cli import compare, config, deidentify, doctor, evaluate, predict, preprocess, sample, train
 
 app = typer.Typer(
     name="medcli",
@@ -45,6 +45,7 @@ def medcli(
 app.command()(preprocess.preprocess)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(compare.compare)
 app.command()(predict.predict)
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
     deidentify.deidentify

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binom, norm, rankdata, wilcoxon
 
-from medcli.metrics.bootstrap import LEVEL, Measure, patient_weights, percentile_interval
-
-RESAMPLES = 2000
+from medcli.metrics.bootstrap import LEVEL, RESAMPLES, Measure, patient_weights, percentile_interval
 
 
 @dataclass(frozen=True)
@@ -174,6 +172,8 @@ def mcnemar(first: np.ndarray, second: np.ndarray, patients: Sequence[str]) -> D
     _, cluster = np.unique(np.asarray(patients, str), return_inverse=True)
     by_patient = np.rint(np.bincount(cluster, net)).astype(int) if len(net) else np.zeros(0, int)
     sizes = np.abs(by_patient[by_patient != 0])
+    if not len(sizes):
+        return Discordance(int((net > 0).sum()), int((net < 0).sum()), 0, 1.0, 1.0)
     sums, shares = _sign_flips(sizes)
     observed = abs(int(by_patient.sum()))
     beyond = float(shares[np.abs(sums) >= observed].sum())
