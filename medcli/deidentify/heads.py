@@ -100,21 +100,41 @@ def _brain_in_box(values: np.ndarray, head: np.ndarray, *, ct: bool) -> np.ndarr
     core[:, :, : max(0, head.shape[2] - 60)] = False
     if core.sum() * STEP_MM**3 < 1e5:
         raise Unclear("Nothing of the size of a brain is inside.")
-    values = ndimage.gaussian_filter(values, 1) if ct else _evened(values, head, core)
-    bone = head & (values > 200 if ct else values < 0.6)
-    for low, high in [(-20, 120)] if ct else [(0.6, 1.6), (0.75, 1.4)]:
-        soft = head & (values > low) & (values < high) & (depth > 8)
-        soft = soft & ~_closed(bone, 2) if ct else soft
-        soft_depth = _depth(soft)
-        for radius in (8, 10, 12) if ct else (4, 6, 8, 10):
-            away = _depth(~_seeded(soft_depth > radius, core))
-            brain = (away <= radius + 2) | (ct & soft & (away <= 1.6 * radius))  # corners, within the bone
-            brain = ndimage.binary_fill_holes(_closed(brain & (depth > 5), 2 if ct else 4))
-            if _brain_like(brain):
-                if _encased(brain, bone) < (0.7 if ct else 0.3):
-                    raise Unclear("There is no skull around what could be a brain.")
-                return brain
+    if ct:
+        values = ndimage.gaussian_filter(values, 1)
+        bone = head & (values > 200)
+        softs = [(values > -20) & (values < 120) & (depth > 5) & ~_closed(bone, 2)]
+    else:
+        values = _evened(values, head, core)
+        bone = head & (values < 0.6)
+        softs = [(values > low) & (values < high) & (depth > 8) for low, high in [(0.6, 1.6), (0.75, 1.4)]]
+    for soft in softs:
+        brain = _brain_within(soft, core, radii=(8, 10, 12) if ct else (4, 6, 8, 10), corners=ct) & (
+            depth > 5
+        )
+        if brain.any():
+            if _encased(brain, bone) < (0.7 if ct else 0.3):
+                raise Unclear("There is no skull around what could be a brain.")
+            return brain
     raise Unclear("No brain can be told from the rest.")
+
+
+def _brain_within(soft: np.ndarray, core: np.ndarray, *, radii: tuple[int, ...], corners: bool) -> np.ndarray:
+    """What an opening leaves around the core, with the first radius (mm) that leaves a brain; else nothing.
+
+    `corners`: give back the corners that an opening rounds off; only where bone keeps it from leaking.
+    """
+    soft_depth = _depth(soft)
+    for radius in radii:
+        seed = _seeded(soft_depth > radius, core)
+        if not 1e5 < seed.sum() * STEP_MM**3 < 2.2e6:
+            continue
+        away = _depth(~seed)
+        brain = (away <= radius + 2) | (corners & soft & (away <= 1.6 * radius))
+        brain = ndimage.binary_fill_holes(_closed(brain, 2 if corners else 4))
+        if _brain_like(brain):
+            return brain
+    return np.zeros_like(soft)
 
 
 def _evened(values: np.ndarray, head: np.ndarray, core: np.ndarray) -> np.ndarray:
@@ -148,8 +168,8 @@ def _brain_like(brain: np.ndarray) -> bool:
         return False
     spans = [np.ptp(np.percentile(i, (0.5, 99.5))) * STEP_MM for i in np.nonzero(brain)]
     size = brain.sum() * STEP_MM**3
-    fits = all(a < span < b for span, a, b in zip(spans, (85, 100, 50), (165, 205, 175), strict=True))
-    return bool(4e5 < size < 2.1e6 and fits and size > 0.42 * np.prod(spans))
+    fits = all(a < span < b for span, a, b in zip(spans, (85, 100, 50), (165, 205, 200), strict=True))
+    return bool(4e5 < size < 2.3e6 and fits and size > 0.42 * np.prod(spans))
 
 
 def _seeded(mask: np.ndarray, core: np.ndarray) -> np.ndarray:
@@ -180,7 +200,7 @@ def _tissue(grid: Grid, *, ct: bool) -> np.ndarray:
         return grid.values > -300
     seen = grid.values[grid.inside]
     split = threshold_otsu(np.clip(seen, None, np.percentile(seen, 99)))
-    dark = seen[seen < split]
+    dark = seen[seen <= split]
     middle = np.median(dark)
     spread = 1.4826 * np.median(np.abs(dark - middle))
     threshold = np.clip(middle + 6 * spread, 0.2 * split, split)
