@@ -11,6 +11,7 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _names(config)
     yield from _splits(config)
     yield from _intensity(config)
+    yield from _aims(config)
 
 
 def _names(config: Config) -> Iterator[tuple[Key, str]]:
@@ -51,3 +52,11 @@ def _intensity(config: Config) -> Iterator[tuple[Key, str]]:
     if settings.mean is not None and settings.std is not None and len(settings.mean) != len(settings.std):
         counts = f"{len(settings.mean)} and {len(settings.std)}"
         yield ("preprocess", "std"), f"expected as many values as in preprocess.mean, got {counts}"
+
+
+def _aims(config: Config) -> Iterator[tuple[Key, str]]:
+    aim = config.evaluate.threshold
+    if isinstance(aim, dict):
+        (name, value), *_ = aim.items()
+        if name != "cost_fn" and value > 1:
+            yield ("evaluate", "threshold"), f"expected a {name} above 0 and at most 1, got {value:g}"

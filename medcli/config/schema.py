@@ -9,6 +9,7 @@ Auto = Literal["auto"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Aim = Annotated[dict[Literal["sensitivity", "specificity", "cost_fn"], Positive], Field(min_length=1, max_length=1)]
 
 WINDOWS = {
     "brain": (0.0, 80.0),
@@ -154,6 +155,11 @@ class Evaluate(Section):
     tolerance_mm: Positive = Field(2.0, description="Tolerance of the normalised surface Dice in mm (pixels where the spacing is unknown).")
     iou_threshold: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="Overlap at which a detection counts as a hit in FROC and the confusion matrix.")
     positive: str | None = Field(None, description="Binary classification: the positive class; default: the last one.")
+    threshold: Literal["youden"] | Fraction | Aim = Field("youden", description="Classification: from which probability a class is called present. youden: largest sensitivity + specificity; {sensitivity: 0.95} or {specificity: 0.95}: at least this, and the other as large as possible; {cost_fn: 5}: a missed case costs five false alarms. Chosen on the validation part, reported on the evaluated one; a number is taken as it is.")
+    prevalence: Fraction | dict[str, Fraction] | None = Field(None, description="Classification: share of positive cases where the model will be used (several classes: {class: share}); predictive values are given for it.")
+    coverage: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="Classification: how often the set of labels shall hold the true one; one without exactly one label is referred.")
+    sets: Literal["lac", "aps", "raps"] = Field("lac", description="Score of the conformal sets. lac: smallest sets, some of them empty; aps, raps: never empty, larger for harder cases, and cover more than asked for.")
+    sets_per_class: bool = Field(False, description="The coverage holds for every class by itself; the sets are larger.")
     pictures: Annotated[int, Field(ge=0)] = Field(6, description="How many of the worst and of the best cases are drawn.")
 
 
@@ -166,6 +172,7 @@ class Predict(Section):
     score_threshold: Fraction = Field(0.05, description="Detection: boxes below this score are dropped.")
     nms_iou: Fraction = Field(0.6, description="Detection: of two boxes that overlap more than this the weaker is dropped.")
     max_detections: Count = Field(300, description="Detection: most boxes per image.")
+    calibrate: Literal["auto", "none", "temperature", "temperature_bias", "isotonic"] = Field("auto", description="Classification: how probabilities are scaled, learned from the validation part. temperature leaves decisions as they are; temperature_bias also moves the balance of the classes; isotonic: any rising steps. auto: the best there by cross-validation, the simpler one when in doubt.")
     overlays: bool = Field(False, description="Write pictures with the prediction drawn in.")
     save_probabilities: bool = Field(False, description="Segmentation: write the probabilities as well.")
     largest_component: bool = Field(False, description="Segmentation: keep only the largest object of every class.")
