@@ -49,7 +49,7 @@ class Discovery:
     multi_label: bool = False
 
 
-def discover(config: Config, *, for_training: bool = True) -> Discovery:
+def discover(config: Config, *, for_training: bool = True, torn_patients: bool = False) -> Discovery:
     """Find the cases of `config.data`.
 
     No image is decoded. A fault in one case becomes a `Problem`; raised are only faults that leave nothing to
@@ -57,7 +57,8 @@ def discover(config: Config, *, for_training: bool = True) -> Discovery:
     ConfigError (a setting that does not fit the data), FormatError (the one file that holds everything is
     broken).
 
-    With `for_training=False` one class is enough, as an unseen set may hold only one.
+    With `for_training=False` one class is enough, as an unseen set may hold only one. With `torn_patients=True`
+    patients may be in two given splits: an audit says so instead.
     """
     data = config.data
     if not data.root.exists():
@@ -79,6 +80,8 @@ def discover(config: Config, *, for_training: bool = True) -> Discovery:
         join_table(found, data)
     name_the_rest(found)
     _check(found, config, layout)
+    if not torn_patients:
+        check_splits(found.cases)
     if config.task == "classification" and for_training:
         _check_classes(found)
     return Discovery(found.cases, found.classes, found.problems, layout, found.label_ids, found.multi_label)
@@ -106,7 +109,6 @@ def _check(found: Found, config: Config, layout: str) -> None:
             else "nothing fits data.images, data.labels and data.include"
         )
         raise DataError(f"{config.data.root}: no usable cases in the layout '{layout}'; {looked}")
-    check_splits(found.cases)
     if config.task == "detection" and not found.classes:
         raise DataError(f"{config.data.root}: no image has a box; expected at least one class to learn.")
 

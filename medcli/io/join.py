@@ -52,11 +52,11 @@ def join_table(found: Found, data: Data) -> None:
     Raises ConfigError when no row fits any case.
     """
     table = open_table(data, data.table or "")
-    by_case = _rows_by_case(table)
+    by_case = rows_by_case(table)
     by_patient: dict[str, list[dict[str, str]]] = defaultdict(list)
     for line in table.rows if table.patient else []:
         by_patient[table.cell(line, table.patient)].append(line)
-    rows: dict[str, dict[str, str] | None] = {case.name: _row_of(case, by_case) for case in found.cases}
+    rows: dict[str, dict[str, str] | None] = {case.name: row_of(case, by_case) for case in found.cases}
     joined_by_patient = not any(rows.values())
     if joined_by_patient:
         rows = {case.name: _patient_row(case, table, by_patient, found) for case in found.cases}
@@ -151,7 +151,7 @@ def _listed(path: Path) -> list[str]:
     return [stem(word) for word in words]
 
 
-def _rows_by_case(table: Table) -> dict[str, dict[str, str]]:
+def rows_by_case(table: Table) -> dict[str, dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
     for row in table.rows:
         for column in filter(None, (table.case, *table.images)):
@@ -161,7 +161,7 @@ def _rows_by_case(table: Table) -> dict[str, dict[str, str]]:
     return rows
 
 
-def _row_of(case: Case, rows: Mapping[str, dict[str, str]]) -> dict[str, str] | None:
+def row_of(case: Case, rows: Mapping[str, dict[str, str]]) -> dict[str, str] | None:
     paths = [source.path for source in case.images if not source.part]
     keys = [case.name, *(key for path in paths for key in (path.name, stem(path)))]
     return next((rows[key] for key in keys if key in rows), None)

@@ -106,7 +106,7 @@ class _Build:
         if not seen:
             raise DataError(_nothing_left(problems))
         rule = self._label_rule(found, seen)
-        division = splits.assign(_members(seen, config.task, rule), config.data.split, config.seed)
+        division = splits.assign(members_of(seen, config.task, rule), config.data.split, config.seed)
         problems += checks.unknown_id_problems(seen, rule.label_ids, root)
         problems += checks.duplicate_problems(seen, division.split, root)
         training = [entry for entry in seen if division.split[entry.case.name] == "train"]
@@ -299,7 +299,7 @@ def _reusable(keys: Sequence[str], plan: Plan, out: Path) -> dict[str, Done]:
     return done
 
 
-def _members(seen: Sequence[Seen], task: str, rule: LabelRule) -> list[splits.Member]:
+def members_of(seen: Sequence[Seen], task: str, rule: LabelRule) -> list[splits.Member]:
     groups = checks.same_groups(seen)
     return [
         splits.Member(

@@ -140,7 +140,7 @@ def scan_case(case: Case, signature: str) -> Scan:
     start, stop = foreground_box(array) if image.ndim == 3 else ((0, 0), image.shape)
     kept = math.prod(b - a for a, b in zip(start, stop, strict=True)) / max(1, math.prod(image.shape))
     values = tuple(Values.of(array[..., channel]) for channel in range(image.channels))
-    content = _content(array)
+    content = content_of(array)
     return Scan(
         signature=signature,
         digest=_digest(case, image, content, mask),
@@ -178,7 +178,7 @@ def _counts(mask: np.ndarray) -> dict[int, int]:
     return {int(value): int(count) for value, count in list(zip(ids, counts, strict=True))[:1000]}
 
 
-def _content(array: np.ndarray) -> str:
+def content_of(array: np.ndarray) -> str:
     head = f"{array.shape}{array.dtype}".encode()
     return _sha(head, np.ascontiguousarray(array))
 
@@ -194,7 +194,7 @@ def _digest(case: Case, image: Image, content: str, mask: np.ndarray | None) -> 
     stacked = [source for source in case.images if source.part and source.path.is_file()]
     parts = [content] if stacked else [sha256(path) for path in image.sources]
     if mask is not None:
-        parts.append(_content(mask))
+        parts.append(content_of(mask))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

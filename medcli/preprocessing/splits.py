@@ -55,7 +55,7 @@ def assign(members: Sequence[Member], settings: Split, seed: int) -> Assignment:
     """
     members = sorted(members, key=lambda member: member.case)
     if settings.file is not None:
-        members = _from_file(members, settings.file)
+        members = from_file(members, settings.file)
     given = {member.case: member.given for member in members if member.given}
     if given:
         without = [member.case for member in members if not member.given]
@@ -210,7 +210,7 @@ def _check_given(members: Sequence[Member]) -> None:
         )
 
 
-def _from_file(members: Sequence[Member], path: Path) -> list[Member]:
+def from_file(members: Sequence[Member], path: Path) -> list[Member]:
     """Take the split from a CSV with columns case (or patient) and split."""
     try:
         rows = read_csv(path)
