@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-RESAMPLES = 1000
+RESAMPLES = 2000
 LEVEL = 0.95
 _CHUNK = 4_000_000
 """Most weights held at once (resamples times cases)."""
@@ -56,7 +56,8 @@ def patient_weights(
     size = max(1, _CHUNK // len(patients))
     for start in range(0, resamples, size):
         draws = random.multinomial(len(names), share, size=min(size, resamples - start))
-        yield draws[:, patient_of_case].astype(float)
+        # Laid out case by case: what is sorted, cut or summed over cases then moves whole rows.
+        yield draws.T.astype(float)[patient_of_case].T
 
 
 def percentile_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:

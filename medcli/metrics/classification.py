@@ -94,9 +94,13 @@ def matthews(confusion: np.ndarray) -> np.ndarray:
 
     0 when all cases are of one class or all predictions are of one class, as scikit-learn has it.
     """
-    total = confusion.sum((-2, -1))
     right = np.trace(confusion, axis1=-2, axis2=-1)
-    true, guessed = confusion.sum(-1), confusion.sum(-2)
+    return matthews_of_margins(right, confusion.sum(-1), confusion.sum(-2))
+
+
+def matthews_of_margins(right: np.ndarray, true: np.ndarray, guessed: np.ndarray) -> np.ndarray:
+    """`matthews` from the number of right decisions (...) and of cases per true and guessed class (..., k)."""
+    total = true.sum(-1)
     covariance = right * total - (true * guessed).sum(-1)
     spread = (total**2 - (guessed**2).sum(-1)) * (total**2 - (true**2).sum(-1))
     return np.nan_to_num(divide(covariance, np.sqrt(np.maximum(spread, 0))), nan=0.0)
@@ -147,10 +151,18 @@ def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = No
     Returns:
         (...).
     """
-    tp, fp = _cumulated(truth, scores, weights)
-    false = np.diff(fp, axis=-1, prepend=0)
-    below = np.concatenate([np.zeros_like(tp[..., :1]), tp[..., :-1]], -1)
-    return divide((false * (tp + below)).sum(-1) / 2, tp[..., -1] * fp[..., -1])
+    truth, scores = np.asarray(truth, bool), np.asarray(scores, float)
+    weights = np.ones(len(scores)) if weights is None else weights
+    positive, negative = np.flatnonzero(truth), np.flatnonzero(~truth)
+    positive = positive[np.argsort(-scores[positive], kind="stable")]
+    ladder = -scores[positive]
+    above, upto = (np.searchsorted(ladder, -scores[negative], side=side) for side in ("left", "right"))
+    by_case = np.moveaxis(weights, -1, 0)
+    wins = np.zeros((len(positive) + 1, *by_case.shape[1:]))
+    np.cumsum(by_case[positive], axis=0, out=wins[1:])
+    beaten = wins[above] if (above == upto).all() else (wins[above] + wins[upto]) / 2
+    false = by_case[negative]
+    return divide(np.einsum("n...,n...->...", false, beaten), wins[-1] * false.sum(0))
 
 
 def precision_recall_curve(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

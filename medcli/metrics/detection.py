@@ -246,6 +246,21 @@ def pool(matches: Sequence[Matches]) -> Matches:
     )
 
 
+def of_images(matches: Matches, images: np.ndarray) -> Matches:
+    """The matches in some of the images, which are numbered anew in the order given; each at most once."""
+    number = np.full(len(matches.truths), -1)
+    number[images] = np.arange(len(images))
+    kept = number[matches.image] >= 0
+    return Matches(
+        number[matches.image[kept]],
+        matches.score[kept],
+        matches.hit[kept],
+        matches.ignored[kept],
+        matches.truths[images],
+        matches.thresholds,
+    )
+
+
 # ---- confusion
 
 
