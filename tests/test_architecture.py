@@ -20,7 +20,7 @@ ORDER = (
     {"losses"},
     {"metrics"},
     {"tasks"},
-    {"run"},
+    {"run", "calibration"},
     {"training"},
     {"prediction"},
     {"evaluation"},

@@ -98,7 +98,10 @@ def counts_at(
 
 
 def ppv_at(sensitivity: np.ndarray, specificity: np.ndarray, prevalence: float) -> np.ndarray:
-    """Positive predictive value where the share `prevalence` is positive (Bayes; Altman and Bland 1994, BMJ 309:102)."""
+    """Positive predictive value where the share `prevalence` is positive.
+
+    Bayes' rule; Altman and Bland 1994, BMJ 309:102.
+    """
     hits = np.asarray(sensitivity, float) * prevalence
     return divide(hits, hits + (1 - np.asarray(specificity, float)) * (1 - prevalence))
 

@@ -3,19 +3,21 @@
 status.csv          case, ok or the reason, seconds
 predict.json        which model and which settings made them
 predictions.csv     classification     predictions.json  detection     CASE.nii.gz, CASE.png  segmentation
+decisions.csv       classification, when the run has a calibration: decision, set of labels, refer
 overlays/CASE.png   when asked for
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import rmtree
 from time import monotonic, perf_counter
 from typing import Any
 
 from medcli import __version__
+from medcli.calibration import Calibration
 from medcli.case import Case
 from medcli.config.schema import Predict
 from medcli.errors import DataError, MedcliError, UsageError
@@ -90,9 +92,11 @@ def predict(
     run = run if isinstance(run, Run) else Run.open(run)
     settings = settings or run.config.predict
     cases = cases_for(run, inputs, out)
-    made_by = _made_by(run, settings)
+    run = replace(run, config=run.config.model_copy(update={"predict": settings}))
+    calibration = Calibration.of(run)
+    made_by = _made_by(run, settings, calibration)
     _check_folder(out, made_by, force=force, resume=resume)
-    writer = writer_for(run.plan, out, cases)
+    writer = writer_for(run.plan, out, cases, calibration)
     ledger = Ledger(out, writer, [case.name for case in cases])
     resumed = ledger.take_over() if resume else set()
     waiting = [case for case in cases if case.name not in resumed]
@@ -210,10 +214,11 @@ def _read_status(folder: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _made_by(run: Run, settings: Predict) -> dict[str, Any]:
+def _made_by(run: Run, settings: Predict, calibration: Calibration | None) -> dict[str, Any]:
     """What must be equal for two predictions to belong together."""
     chosen = settings.model_dump(mode="json", exclude={"batch_size", "overlays"})
-    return {"medcli": __version__, "run": run.folder.name, "model": sha256(run.model_path), "predict": chosen}
+    made_by = {"medcli": __version__, "run": run.folder.name, "model": sha256(run.model_path)}
+    return {**made_by, "predict": chosen} | ({} if calibration is None else {"calibration": calibration.used})
 
 
 def _check_folder(out: Path, made_by: dict[str, Any], *, force: bool, resume: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from medcli.boxes import Boxes
+from medcli.calibration import Calibration
 from medcli.case import Case
 from medcli.config.schema import Predict
 from medcli.errors import DataError, MedcliError
@@ -55,11 +56,13 @@ class Predictor:
     """Attributes:
     run: With the settings of `config.predict` that are wanted here.
     task, model: Of that run.
+    calibration: Applied to probabilities of classes; None: they stay as the network gives them.
     """
 
     run: Run
     task: "Task"
     model: "keras.Model"
+    calibration: Calibration | None = None
 
     @classmethod
     def load(cls, run: Run | Path, *, settings: Predict | None = None) -> "Predictor":
@@ -78,7 +81,7 @@ class Predictor:
         if settings is not None:
             run = replace(run, config=run.config.model_copy(update={"predict": settings}))
         with setup_devices(1, deterministic=run.config.deterministic).scope():
-            return cls(run, run.task, run.load_model())
+            return cls(run, run.task, run.load_model(), Calibration.of(run))
 
     @property
     def settings(self) -> Predict:
@@ -140,7 +143,8 @@ class Predictor:
                 boxes = read.placement.restore_boxes(result)
                 prediction = Prediction(boxes=boxes.take(boxes.areas > 0))
             elif result.ndim == 1:
-                prediction = Prediction(probabilities=result)
+                scaled = result if self.calibration is None else self.calibration.scaled(result)
+                prediction = Prediction(probabilities=scaled, raw_probabilities=result)
             else:
                 labels = restore_labels(result, read.placement)
                 prediction = Prediction(

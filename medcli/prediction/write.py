@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from medcli.calibration import Calibration
 from medcli.case import Case
 from medcli.errors import RunError
 from medcli.files import atomic_path, write_json
@@ -32,35 +33,32 @@ class Writer(Protocol):
         """Delete the results of these cases of an earlier work."""
 
 
-def writer_for(plan: Plan, folder: Path, cases: Sequence[Case]) -> Writer:
+def writer_for(
+    plan: Plan, folder: Path, cases: Sequence[Case], calibration: Calibration | None = None
+) -> Writer:
+    """`calibration`: Of a classifier's run; with it `decisions.csv` is written as well."""
     match plan.task:
         case "classification":
-            return TableWriter(folder, plan, [case.name for case in cases])
+            return ClassesWriter(folder, plan, [case.name for case in cases], calibration)
         case "detection":
             return BoxesWriter(folder, plan, image_names(cases))
         case "segmentation":
             return LabelsWriter(folder, output_ids(plan))
 
 
-class TableWriter:
-    """`predictions.csv`: case, predicted, then one probability per class."""
+class Table:
+    """A CSV with a row per case, in the order of the cases."""
 
-    def __init__(self, folder: Path, plan: Plan, order: Sequence[str]):
-        self.path = folder / "predictions.csv"
-        self.plan = plan
+    def __init__(self, path: Path, header: Sequence[str], order: Sequence[str]):
+        self.path = path
+        self.header = list(header)
         self.order = order
         self.rows: dict[str, list[str]] = {}
-
-    def add(self, case: Case, image: Image, prediction: Prediction) -> None:
-        assert prediction.probabilities is not None
-        predicted = predicted_classes(prediction.probabilities, self.plan)
-        numbers = [f"{probability:.9g}" for probability in prediction.probabilities]
-        self.rows[case.name] = [case.name, "|".join(predicted), *numbers]
 
     def flush(self) -> None:
         with atomic_path(self.path) as path, open(path, "w", newline="", encoding="utf-8") as stream:
             table = csv.writer(stream, lineterminator="\n")
-            table.writerow(["case", "predicted", *self.plan.classes])
+            table.writerow(self.header)
             table.writerows(self.rows[name] for name in self.order if name in self.rows)
 
     def keep(self, names: set[str]) -> set[str]:
@@ -68,13 +66,56 @@ class TableWriter:
             return set()
         with open(self.path, newline="", encoding="utf-8") as stream:
             header, *rows = [*csv.reader(stream)] or [[]]
-        if header != ["case", "predicted", *self.plan.classes]:
+        if header != self.header:
             raise RunError(f"{self.path}: the columns are not this model's classes; start anew with --force.")
         self.rows = {row[0]: row for row in rows if len(row) == len(header) and row[0] in names}
         return set(self.rows)
 
+
+class ClassesWriter:
+    """`predictions.csv`: case, predicted, then one probability per class.
+
+    With a calibration also `decisions.csv`: case, the decision by the threshold, the labels that cannot be
+    excluded, and why the case is referred to a person (empty: it is answered).
+    """
+
+    def __init__(
+        self, folder: Path, plan: Plan, order: Sequence[str], calibration: Calibration | None = None
+    ):
+        self.plan = plan
+        self.calibration = calibration
+        self.predictions = Table(folder / "predictions.csv", ["case", "predicted", *plan.classes], order)
+        self.decisions = Table(folder / "decisions.csv", ["case", "decision", "set", "refer"], order)
+        self.tables = [self.predictions] if calibration is None else [self.predictions, self.decisions]
+
+    def add(self, case: Case, image: Image, prediction: Prediction) -> None:
+        assert prediction.probabilities is not None
+        predicted = predicted_classes(prediction.probabilities, self.plan)
+        numbers = [f"{probability:.9g}" for probability in prediction.probabilities]
+        self.predictions.rows[case.name] = [case.name, "|".join(predicted), *numbers]
+        if self.calibration is None:
+            return
+        one = prediction.probabilities[None]
+        labels, reasons = self.calibration.sets(one)
+        decided = self.calibration.decided(one)
+        names = (self._named(chosen[0]) for chosen in (decided, labels))
+        self.decisions.rows[case.name] = [case.name, *names, reasons[0]]
+
+    def flush(self) -> None:
+        for table in self.tables:
+            table.flush()
+
+    def keep(self, names: set[str]) -> set[str]:
+        for table in self.tables:
+            names = table.keep(names)
+        return names
+
     def remove(self, names: set[str]) -> None:
-        self.path.unlink(missing_ok=True)
+        for table in (self.predictions, self.decisions):
+            table.path.unlink(missing_ok=True)
+
+    def _named(self, chosen: np.ndarray) -> str:
+        return "|".join(name for name, yes in zip(self.plan.classes, chosen, strict=True) if yes)
 
 
 class BoxesWriter:

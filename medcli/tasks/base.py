@@ -23,6 +23,8 @@ class Task(Protocol):
     plan: Plan
     monitor: str
     """The validation measure, larger is better, that chooses the best weights."""
+    passes_at_end: int
+    """How often the validation part is predicted once more when training is over, to learn from it."""
 
     def build_model(self) -> "keras.Model":
         """A new network; its output may be a tensor or a list of tensors, always float32."""

@@ -20,6 +20,7 @@ class Classification:
     """See `medcli.tasks.base.Task`."""
 
     monitor = "auroc"
+    passes_at_end = 2  # calibration; averaged over mirrored images
 
     def __init__(self, config: Config, plan: Plan):
         self.config = config

@@ -33,6 +33,7 @@ class Detection:
     """
 
     monitor = "map50"
+    passes_at_end = 0
 
     def __init__(self, config: Config, plan: Plan):
         if not plan.size or plan.dimensions != 2:

@@ -21,6 +21,7 @@ class Segmentation:
     """See `medcli.tasks.base.Task`."""
 
     monitor = "dice"
+    passes_at_end = 0
 
     def __init__(self, config: Config, plan: Plan):
         self.config = config

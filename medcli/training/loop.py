@@ -253,7 +253,12 @@ class Loop:
             per_epoch = elapsed
         else:
             per_epoch = (elapsed - state.first_epoch_seconds) / (state.epoch - 1)
-        left = self.settings.max_minutes * 60 - elapsed - 1.5 * state.validation_seconds - 3
+        left = (
+            self.settings.max_minutes * 60
+            - elapsed
+            - (1.5 + self.task.passes_at_end) * state.validation_seconds
+            - 3
+        )
         state.planned_epochs = min(self.epochs, state.epoch + max(0, int(left / per_epoch)))
         self.total_steps.assign(max(1, state.planned_epochs * self.steps_per_epoch))
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from medcli.calibration import learn_after_training, positive_index
 from medcli.config.loading import load_config
 from medcli.config.schema import Config
 from medcli.devices import choose_precision, setup_devices
@@ -55,6 +56,8 @@ def train(
             raise DataError(
                 f"{prepared_folder}: no cases in the {name} part; change data.split and preprocess again."
             )
+    if plan.task == "classification":
+        positive_index(plan, config.evaluate.positive)  # a wrong name is told before the work, not after it
     if smoke:
         training, validation = training[:SMOKE_CASES], validation[:SMOKE_CASES]
 
@@ -83,7 +86,9 @@ def train(
         start_from(loop, Path(config.model.weights))
     if resume:
         loop.restore()
-    return loop.run()
+    result = loop.run()
+    learn_after_training(run_folder, task, loop.model, prepared, validation)
+    return result
 
 
 def start_from(loop: Loop, path: Path) -> None:
