@@ -5,10 +5,10 @@ import pytest
 from fairlearn import metrics as fairlearn
 from sklearn import metrics as sklearn
 
-from medcli.metrics import classification, detection, segmentation
+from medcli.metrics import classification, detection, samples, segmentation
 from medcli.metrics import groups as metrics
 from medcli.metrics.bootstrap import percentile_interval
-from medcli.metrics.groups import Gap, Sample
+from medcli.metrics.samples import Gap, Sample
 
 
 def made_up(n=300, k=2, *, seed=0, digits=2, multi_label=False):
@@ -26,7 +26,7 @@ def made_up(n=300, k=2, *, seed=0, digits=2, multi_label=False):
 
 
 def sample_of(truth, probabilities, decided, **settings):
-    return metrics.classification_sample(
+    return samples.classification_sample(
         truth, probabilities, decided, **({"multi_label": False, "positive": -1} | settings)
     )
 
@@ -63,7 +63,7 @@ def test_two_classes_agree_with_fairlearn(seed):
     )
     np.testing.assert_allclose(found["calibration"], offset.by_group, atol=1e-12)
 
-    gaps = {gap.name: float(metrics.gap_value(gap, found)) for gap in metrics.CLASSIFICATION_GAPS}
+    gaps = {gap.name: float(metrics.gap_value(gap, found)) for gap in samples.CLASSIFICATION_GAPS}
     assert gaps == pytest.approx(
         {
             "equal_opportunity": fairlearn.equal_opportunity_difference(
@@ -177,7 +177,7 @@ def test_coverage_of_intervals_of_a_gap():
     """95 % +- 2 of the intervals hold the true difference in sensitivity, here 0.2, with 1 to 3 images a patient."""
     inside, rounds = 0, 500
     random = np.random.default_rng(4)
-    gap = metrics.CLASSIFICATION_GAPS[0]
+    gap = samples.CLASSIFICATION_GAPS[0]
     for _ in range(rounds):
         images = random.integers(1, 4, 160)
         group = np.repeat(np.arange(160) % 2, images)
@@ -281,7 +281,7 @@ def test_overlap_and_boxes_by_group():
     random = np.random.default_rng(7)
     cases = {name: random.random((6, 2)) for name in segmentation.PER_CLASS}
     cases["dice"][0] = np.nan
-    sample = metrics.segmentation_sample(cases, np.ones((6, 2), bool))
+    sample = samples.segmentation_sample(cases, np.ones((6, 2), bool))
     codes = np.array([0, 0, 0, 1, 1, 1])
     found = metrics.group_values(sample, codes, 2)
     assert found["dice"] == pytest.approx([cases["dice"][1:3].mean(), cases["dice"][3:].mean()])
@@ -292,7 +292,7 @@ def test_overlap_and_boxes_by_group():
     right, wrong = Boxes.of([[0, 0, 10, 10]], [0], [0.9]), Boxes.of([[20, 20, 30, 30]], [0], [0.9])
     kept = [right, right, right, wrong]
     matches = [detection.match_images(kept, truth, 0)]
-    sample = metrics.detection_sample(matches, matches)
+    sample = samples.detection_sample(matches, matches)
     found = metrics.group_values(sample, np.array([0, 0, 1, 1]), 2)
     half = detection.match_images(kept[2:], truth[2:], 0)
     assert found["map50"] == pytest.approx([1, float(detection.average_precision(half)[0])])
