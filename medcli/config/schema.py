@@ -160,6 +160,7 @@ class Evaluate(Section):
     coverage: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="Classification: how often the set of labels shall hold the true one; one without exactly one label is referred.")
     sets: Literal["lac", "aps", "raps"] = Field("lac", description="Score of the conformal sets. lac: smallest sets, some of them empty; aps, raps: never empty, larger for harder cases, and cover more than asked for.")
     sets_per_class: bool = Field(False, description="The coverage holds for every class by itself; the sets are larger.")
+    group_patients: Count = Field(10, description="Groups (sex, age, site, ...) with fewer patients get no numbers; bands of age are joined until they have as many. Classification: also half as many with and half as many without the class.")
     pictures: Annotated[int, Field(ge=0)] = Field(6, description="How many of the worst and of the best cases are drawn.")
 
 

@@ -13,6 +13,7 @@ from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_i
 from medcli.evaluation.plots import confusion_figure, precision_recall_figure, roc_figure
 from medcli.image import Image
 from medcli.metrics import classification as metrics
+from medcli.metrics.samples import CLASSIFICATION_GAPS, CLASSIFICATION_NAMES, Sample, classification_sample
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.plan import Plan
 
@@ -23,6 +24,7 @@ class ClassificationJudge:
     overall_names = metrics.OVERALL
     class_names = metrics.PER_CLASS
     headline = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "mcc")
+    group_names, gaps = CLASSIFICATION_NAMES, CLASSIFICATION_GAPS
     wide = False
 
     def __init__(self, plan: Plan, settings: Evaluate) -> None:
@@ -77,6 +79,14 @@ class ClassificationJudge:
         if truth.shape[1] == 2 and not self.plan.multi_label:
             extra["positive"] = self.plan.classes[self._positive]
         return with_intervals(values, self.plan.classes, patients, extra=extra)
+
+    def sample(self) -> Sample:
+        truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)
+        multi_label = self.plan.multi_label
+        decided = metrics.decide(probabilities, multi_label=multi_label)
+        return classification_sample(
+            truth, probabilities, decided, multi_label=multi_label, positive=self._positive
+        )
 
     def plots(self) -> list[Plot]:
         truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)

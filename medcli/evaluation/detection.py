@@ -14,6 +14,7 @@ from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_i
 from medcli.evaluation.plots import confusion_figure, froc_figure, precision_recall_figure
 from medcli.image import Image
 from medcli.metrics import detection as metrics
+from medcli.metrics.samples import DETECTION_GAPS, Sample, detection_sample
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.plan import Plan
 
@@ -27,6 +28,7 @@ class DetectionJudge:
     overall_names = metrics.OVERALL
     class_names = metrics.PER_CLASS
     headline = ("map50", "map", "recall50", "froc")
+    group_names, gaps = metrics.OVERALL, DETECTION_GAPS
     wide = True
 
     def __init__(self, plan: Plan, settings: Evaluate) -> None:
@@ -80,6 +82,9 @@ class DetectionJudge:
             },
         }
         return {"detections.json": content}
+
+    def sample(self) -> Sample:
+        return detection_sample(self._matches(metrics.THRESHOLDS), self._matches(self._threshold))
 
     def plots(self) -> list[Plot]:
         matches, froc = self._matches(np.array([0.5])), self._matches(self._threshold)

@@ -11,6 +11,7 @@ TITLES: dict[str, tuple[str, str]] = {
     "npv": ("NPV", "Share of cases called negative that are; holds at this prevalence."),
     "f1": ("F1", "Harmonic mean of sensitivity and PPV."),
     "mcc": ("MCC", "Correlation of truth and decision; 0 is chance, 1 perfect."),
+    "calibration": ("Predicted - true", "Mean predicted probability minus the true share; above 0: overestimated."),
     "map50": ("mAP .50", "Average precision at IoU .50, mean over the classes."),
     "map": ("mAP .50:.95", "Average precision, mean over IoU .50 to .95 and the classes."),
     "ap50": ("AP .50", "Average precision at IoU .50."),

@@ -15,6 +15,7 @@ from medcli.image import Image
 from medcli.io.masks import read_mask
 from medcli.metrics import segmentation as metrics
 from medcli.metrics.bootstrap import mean_of_known
+from medcli.metrics.samples import SEGMENTATION_GAPS, Sample, segmentation_sample
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.labels import map_labels
 from medcli.preprocessing.plan import Plan
@@ -26,12 +27,14 @@ class SegmentationJudge:
     overall_names = metrics.PER_CLASS
     class_names = metrics.PER_CLASS
     headline = ("dice", "nsd", "hd95", "asd", "volume_error")
+    group_names, gaps = metrics.PER_CLASS, SEGMENTATION_GAPS
     wide = True
 
     def __init__(self, plan: Plan, settings: Evaluate) -> None:
         self.plan, self.settings = plan, settings
         self._cases: list[dict[str, np.ndarray]] = []
         self._in_mm = True
+        self._shown: list[np.ndarray] = []
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
         assert prediction.labels is not None
@@ -46,6 +49,7 @@ class SegmentationJudge:
             tolerance=self.settings.tolerance_mm,
         )
         self._cases.append(values)
+        self._shown.append(np.isin(np.arange(1, self.plan.num_classes + 1), truth))
         self._in_mm &= image.spacing is not None
         quality = float(mean_of_known(values["dice"]))
         predicted = prediction.labels
@@ -69,6 +73,9 @@ class SegmentationJudge:
         return with_intervals(
             lambda weights: metrics.summarise(cases, weights), self.plan.classes, patients, extra=extra
         )
+
+    def sample(self) -> Sample:
+        return segmentation_sample(self._stacked(), np.stack(self._shown))
 
     def plots(self) -> list[Plot]:
         cases = self._stacked()

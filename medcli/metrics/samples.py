@@ -53,6 +53,10 @@ CLASSIFICATION_NAMES = (
 )
 
 
+SEGMENTATION_GAPS = (Gap("dice", ("dice",)),)
+DETECTION_GAPS = (Gap("map50", ("map50",)),)
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """The cases of an evaluation in a form that can be measured again for any part of them.
@@ -255,8 +259,7 @@ def segmentation_sample(cases: Mapping[str, np.ndarray], truth: np.ndarray) -> S
     def values(chosen: np.ndarray, weights: np.ndarray, names: Collection[str]) -> dict[str, np.ndarray]:
         return segmentation.summarise({name: cases[name][chosen] for name in names}, weights)[0]
 
-    gaps = (Gap("dice", ("dice",)),)
-    return Sample(segmentation.PER_CLASS, gaps, values, truth, np.isfinite(cases["dice"]))
+    return Sample(segmentation.PER_CLASS, SEGMENTATION_GAPS, values, truth, np.isfinite(cases["dice"]))
 
 
 def detection_sample(matches: Sequence[detection.Matches], froc: Sequence[detection.Matches]) -> Sample:
@@ -278,5 +281,4 @@ def detection_sample(matches: Sequence[detection.Matches], froc: Sequence[detect
         measured = detection.measures(every, pooled, weights)[0]
         return {name: measured[name] for name in names}
 
-    gaps = (Gap("map50", ("map50",)),)
-    return Sample(detection.OVERALL, gaps, values, truth, np.ones(truth.shape, bool))
+    return Sample(detection.OVERALL, DETECTION_GAPS, values, truth, np.ones(truth.shape, bool))
