@@ -9,14 +9,14 @@ another aim (`evaluate.threshold`, `evaluate.coverage`, ...) needs no new predic
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from medcli.config.schema import Config
+from medcli.config.schema import Config, Evaluate
 from medcli.errors import ConfigError, RunError
 from medcli.files import read_csv, sha256, write_csv, write_text
 from medcli.metrics import calibration as metrics
@@ -306,6 +306,16 @@ class Calibration(_Kept):
             return kept
         validation = Validation.load(run.folder, run.plan.classes)
         return fit(validation, run.config, run.plan, model=kept.model, flips=kept.flips)
+
+
+RULES = ("positive", "threshold", "coverage", "sets", "sets_per_class")
+
+
+def with_rules(run: "Run", settings: Evaluate, *, own: bool) -> "Run":
+    """The run with the rules of these settings; of other data's settings only what was said there itself."""
+    names = [name for name in RULES if own or name in settings.model_fields_set]
+    chosen = run.config.evaluate.model_copy(update={name: getattr(settings, name) for name in names})
+    return replace(run, config=run.config.model_copy(update={"evaluate": chosen}))
 
 
 def learn(folder: Path, validation: Validation, config: Config, plan: Plan) -> Calibration:

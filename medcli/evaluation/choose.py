@@ -3,14 +3,20 @@
 from medcli.config.schema import Evaluate
 from medcli.evaluation.judge import Judge
 from medcli.preprocessing.plan import Plan
+from medcli.run import Run
 
 
-def judge_for(plan: Plan, settings: Evaluate) -> Judge:
+def judge_for(plan: Plan, settings: Evaluate, run: Run | None = None, *, own: bool = True) -> Judge:
+    """
+    Args:
+        run: Whose calibration is judged as well; None: it has none.
+        own: The cases are from the data that the run was made with.
+    """
     match plan.task:
         case "classification":
             from medcli.evaluation.classification import ClassificationJudge
 
-            return ClassificationJudge(plan, settings)
+            return ClassificationJudge(plan, settings, run, own=own)
         case "detection":
             from medcli.evaluation.detection import DetectionJudge
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from medcli.calibration import positive_index
 from medcli.case import Case
 from medcli.config.schema import Evaluate
 from medcli.drawing import beside, views
-from medcli.errors import ConfigError, DataError
+from medcli.errors import DataError
 from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_intervals
 from medcli.evaluation.plots import confusion_figure, precision_recall_figure, roc_figure
 from medcli.image import Image
@@ -16,6 +17,7 @@ from medcli.metrics import classification as metrics
 from medcli.metrics.samples import CLASSIFICATION_GAPS, CLASSIFICATION_NAMES, Sample, classification_sample
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.plan import Plan
+from medcli.run import Run
 
 
 class ClassificationJudge:
@@ -27,26 +29,24 @@ class ClassificationJudge:
     group_names, gaps = CLASSIFICATION_NAMES, CLASSIFICATION_GAPS
     wide = False
 
-    def __init__(self, plan: Plan, settings: Evaluate) -> None:
-        self.plan, self.settings = plan, settings
+    def __init__(self, plan: Plan, settings: Evaluate, run: Run | None = None, *, own: bool = True) -> None:
+        self.plan, self.settings, self.run, self.own = plan, settings, run, own
+        self._cases: list[str] = []
         self._truth: list[np.ndarray] = []
         self._probabilities: list[np.ndarray] = []
-        self._positive = -1
-        if settings.positive is not None:
-            if settings.positive not in plan.classes:
-                known = ", ".join(plan.classes)
-                raise ConfigError(
-                    f"evaluate.positive: '{settings.positive}' is no class of this run; use one of {known}."
-                )
-            self._positive = plan.classes.index(settings.positive)
+        self._raw: list[np.ndarray] = []
+        self._positive = positive_index(plan, settings.positive)
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
         assert prediction.probabilities is not None
         truth = np.array([name in case.classes for name in self.plan.classes])
         self._check(case, truth)
         probabilities = np.asarray(prediction.probabilities, float)
+        raw = prediction.raw_probabilities
+        self._cases.append(case.name)
         self._truth.append(truth)
         self._probabilities.append(probabilities)
+        self._raw.append(probabilities if raw is None else np.asarray(raw, float))
         decided = metrics.decide(probabilities[None], multi_label=self.plan.multi_label)[0]
         chances = {
             f"p:{name}": float(value) for name, value in zip(self.plan.classes, probabilities, strict=True)
@@ -92,7 +92,7 @@ class ClassificationJudge:
         truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)
         shown = list(range(len(self.plan.classes)))
         if truth.shape[1] == 2 and not self.plan.multi_label:
-            shown = [self._positive % 2]
+            shown = [self._positive]
         roc, recall = {}, {}
         for index in shown:
             name, true, score = self.plan.classes[index], truth[:, index], probabilities[:, index]

@@ -20,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
+from medcli.calibration import with_rules
 from medcli.case import Case
 from medcli.config.schema import Config, Evaluate
 from medcli.errors import DataError, GateNotMet, MedcliError, UsageError
@@ -111,15 +112,17 @@ def evaluate(
     settings = settings or (data or run.config).evaluate
     bars = [parse_gate(text) for text in gates]
     selection = select_cases(run, data=data, split=split or (None if data else settings.split))
-    judge = judge_for(selection.plan, settings)
+    run = with_rules(run, settings, own=data is None)
+    judge = judge_for(selection.plan, settings, run, own=data is None)
     check_known(bars, flat_names(judge))
     target = run.folder / FOLDER / _folder_name(name or selection.name)
     if target.exists() and not force:
         raise UsageError(f"{target}: there is a result already; replace it with --force.")
     if predictor is None:
+        from medcli.evaluation.learn import with_calibration
         from medcli.prediction.predictor import Predictor
 
-        predictor = Predictor.load(run)
+        predictor = with_calibration(Predictor.load(run), progress)
     done = _judge_all(selection, judge, predictor, settings, progress)
     if not done.judged:
         raise DataError(_nothing_judged(done.failed))
@@ -129,6 +132,7 @@ def evaluate(
     progress("measure", 0, 1)
     measured = judge.measure(patients_of(done.judged))
     progress("measure", 1, 1)
+    selection.notes.extend(measured.notes)
     seconds = perf_counter() - start
     with _whole_folder(target) as folder:
         _write(folder, run, selection, judge, measured, done, seconds)
@@ -236,7 +240,7 @@ def _write(
     write_csv(folder / "cases.csv", [{key: _cell(value) for key, value in row.items()} for row in done.rows])
     for file, content in judge.stored([case.name for case in done.judged]).items():
         write_text(folder / file, json.dumps(plain(content), separators=(",", ":"), allow_nan=False) + "\n")
-    for plot in plots:
+    for plot in plots + [plot for section in measured.sections for plot in section.plots]:
         plot.figure.savefig(folder / f"{plot.name}.png", dpi=150, bbox_inches="tight")
     write_page(folder / "report.html", run, selection, judge, measured, done, plots)
 

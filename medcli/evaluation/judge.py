@@ -29,6 +29,21 @@ class Plot(NamedTuple):
     alt: str
 
 
+class Table(NamedTuple):
+    """A table of the report."""
+
+    rows: list[dict[str, Any]]
+    caption: str = ""
+
+
+class Section(NamedTuple):
+    """A part of the report by itself, between the plots and the pictures."""
+
+    title: str
+    tables: list[Table]
+    plots: list[Plot]
+
+
 @dataclass(frozen=True, eq=False)
 class Judged:
     """One case measured.
@@ -53,12 +68,16 @@ class Measured:
     per_class: Class to measure to value.
     intervals: (low, high) by flat name (see `flat`).
     extra: What else belongs into metrics.json (confusion, counts).
+    sections: Parts of the report that only this task has.
+    notes: What a reader must know.
     """
 
     overall: dict[str, float]
     per_class: dict[str, dict[str, float]]
     intervals: dict[str, tuple[float, float]]
     extra: dict[str, Any] = field(default_factory=dict)
+    sections: list[Section] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def flat(self) -> dict[str, float]:

@@ -48,6 +48,12 @@ def write_page(
     report.heading("Plots")
     for plot in plots:
         report.plot((path.parent / f"{plot.name}.png").read_bytes(), plot.caption, plot.alt)
+    for section in measured.sections:
+        report.heading(section.title)
+        for table in section.tables:
+            report.table(table.rows, table.caption)
+        for plot in section.plots:
+            report.plot((path.parent / f"{plot.name}.png").read_bytes(), plot.caption, plot.alt)
     if done.pictures.worst:
         report.heading("Worst cases").pictures(done.pictures.worst, wide=judge.wide)
     if done.pictures.best:

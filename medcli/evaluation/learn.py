@@ -1,0 +1,46 @@
+"""Learning a calibration for a run that was trained without: its validation part is predicted once more."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from medcli.calibration import Validation, learn
+from medcli.errors import MedcliError
+from medcli.evaluation.selection import select_cases
+from medcli.progress import Progress, ignore
+
+if TYPE_CHECKING:
+    from medcli.prediction.predictor import Predictor
+
+
+def with_calibration(predictor: "Predictor", progress: Progress = ignore) -> "Predictor":
+    """The predictor itself when its run has a calibration or needs none, else one that has learned it.
+
+    What was learned is written into the run folder. When the validation cases cannot be found or read any
+    more, or the folder cannot be written, the run stays without.
+    """
+    run = predictor.run
+    if run.plan.task != "classification" or predictor.calibration is not None:
+        return predictor
+    try:
+        cases = select_cases(run, split="val").cases
+        truth, chances, kept = [], [], []
+        progress("learn from validation", 0, len(cases))
+        for number, (case, _, outcome) in enumerate(predictor.predict_cases(cases), start=1):
+            if not isinstance(outcome, MedcliError):
+                assert outcome.probabilities is not None
+                truth.append([name in case.classes for name in run.plan.classes])
+                chances.append(np.asarray(outcome.probabilities, float))
+                kept.append(case)
+            progress("learn from validation", number, len(cases))
+        validation = Validation(
+            [case.name for case in kept],
+            [case.patient or case.name for case in kept],
+            np.array(truth),
+            np.array(chances),
+        )
+        learned = learn(run.folder, validation, run.config, run.plan) if kept else None
+    except (MedcliError, OSError):
+        return predictor
+    return replace(predictor, calibration=learned)
