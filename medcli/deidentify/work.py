@@ -317,7 +317,8 @@ def _cleaned(
             content, face, reason = deface_nifti(content)
             notes.append(f"face: {face}. {reason}")
         outcome = replace(outcome, actions=dict(actions), notes=notes, face=face)
-        leaks = leaks_in_other(form, content, policy.finder) if job.settings.verify else []
+        finished = formats.format_of(content[:512], outcome.file) or form
+        leaks = leaks_in_other(finished, content, policy.finder) if job.settings.verify else []
     if leaks:
         return None, replace(outcome, reason="After cleaning " + "; ".join(leaks[:5]) + ".")
     return content, outcome
