@@ -4,6 +4,7 @@ RUN/evaluate/NAME/
     metrics.json    overall and per class, 95 % intervals, numbers of cases and patients
     cases.csv       one line per case
     detections.json     detection: the boxes found and the true ones, for `medcli compare`
+    groups.csv      every group (sex, age, site, ...), and the gaps between the groups; only with such columns
     *.png           plots
     report.html     all of it in one file, with the worst and the best cases
 """
@@ -13,7 +14,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,10 @@ from medcli.config.schema import Config, Evaluate
 from medcli.errors import DataError, GateNotMet, MedcliError, UsageError
 from medcli.evaluation.choose import judge_for
 from medcli.evaluation.gates import check_known, parse_gate, unmet
-from medcli.evaluation.judge import Extremes, Judge, Judgement, Measured, flat_names
+from medcli.evaluation.grouping import group_cases
+from medcli.evaluation.groups import Groups, group_names, measure_groups
+from medcli.evaluation.groups_page import group_sections
+from medcli.evaluation.judge import Extremes, Judge, Judgement, Measured, Support, flat_names, supports
 from medcli.evaluation.page import write_page
 from medcli.evaluation.selection import Selection, patients_of, select_cases
 from medcli.files import plain, sync_folder, write_csv, write_json, write_text
@@ -59,6 +63,7 @@ class Result:
     notes: What a reader must know.
     folder: Where the files are.
     seconds: The whole work.
+    groups: Measures of groups and the gaps between them, as in metrics.json; None: no columns to group by.
     """
 
     measures: dict[str, float]
@@ -69,6 +74,7 @@ class Result:
     notes: list[str]
     folder: Path
     seconds: float
+    groups: dict[str, Any] | None = None
 
 
 def evaluate(
@@ -114,7 +120,8 @@ def evaluate(
     selection = select_cases(run, data=data, split=split or (None if data else settings.split))
     run = with_rules(run, settings, own=data is None)
     judge = judge_for(selection.plan, settings, run, own=data is None)
-    check_known(bars, flat_names(judge))
+    by_group = _group_names(selection, judge, settings) if bars else set()
+    check_known([bar for bar in bars if bar.measure not in by_group], flat_names(judge))
     target = run.folder / FOLDER / _folder_name(name or selection.name)
     if target.exists() and not force:
         raise UsageError(f"{target}: there is a result already; replace it with --force.")
@@ -133,9 +140,19 @@ def evaluate(
     measured = judge.measure(patients_of(done.judged))
     progress("measure", 1, 1)
     selection.notes.extend(measured.notes)
+    sample = judge.sample()
+    groups = measure_groups(
+        sample,
+        [case.groups for case in done.judged],
+        patients_of(done.judged),
+        fewest=settings.group_patients,
+        progress=progress,
+    )
+    selection.notes.extend(groups.warnings() if groups else [])
+    support = supports(judge, sample, patients_of(done.judged))
     seconds = perf_counter() - start
     with _whole_folder(target) as folder:
-        _write(folder, run, selection, judge, measured, done, seconds)
+        _write(folder, run, selection, judge, measured, done, support, groups, seconds)
     result = Result(
         measured.flat,
         measured.intervals,
@@ -145,8 +162,10 @@ def evaluate(
         selection.notes,
         target,
         seconds,
+        groups.as_json() if groups else None,
     )
-    missed = unmet(bars, result.measures)
+    undefined = dict.fromkeys(by_group, math.nan)
+    missed = unmet(bars, undefined | (groups.flat if groups else {}) | result.measures)
     if missed:
         raise GateNotMet(f"Not met: {'; '.join(missed)}. The result is in {target}.", result)
     return result
@@ -214,6 +233,8 @@ def _write(
     judge: Judge,
     measured: Measured,
     done: Judgement,
+    support: Mapping[str, Support],
+    groups: Groups | None,
     seconds: float,
 ) -> None:
     patients = len(set(patients_of(done.judged)))
@@ -230,19 +251,39 @@ def _write(
             "overall": measured.overall,
             "per_class": measured.per_class,
             "intervals": measured.intervals,
+            "support": {name: one._asdict() for name, one in support.items()},
             "interval_level": LEVEL,
             "interval_method": f"percentile bootstrap over patients, {RESAMPLES} resamples",
             "notes": selection.notes,
             "seconds": round(seconds, 2),
             **measured.extra,
+            **({"groups": groups.as_json()} if groups else {}),
         },
     )
-    write_csv(folder / "cases.csv", [{key: _cell(value) for key, value in row.items()} for row in done.rows])
+    write_csv(folder / "cases.csv", [_cells(row) for row in done.rows])
     for file, content in judge.stored([case.name for case in done.judged]).items():
         write_text(folder / file, json.dumps(plain(content), separators=(",", ":"), allow_nan=False) + "\n")
-    for plot in plots + [plot for section in measured.sections for plot in section.plots]:
+    sections = list(measured.sections)
+    if groups:
+        write_csv(folder / "groups.csv", [_cells(row) for row in groups.rows()])
+        sections += group_sections(groups, judge.headline)
+    for plot in plots + [plot for section in sections for plot in section.plots]:
         plot.figure.savefig(folder / f"{plot.name}.png", dpi=150, bbox_inches="tight")
-    write_page(folder / "report.html", run, selection, judge, measured, done, plots)
+    write_page(folder / "report.html", run, selection, judge, measured, done, plots, support, sections)
+
+
+def _group_names(selection: Selection, judge: Judge, settings: Evaluate) -> set[str]:
+    """What a gate may name beside the measures: `auroc/sex=F`, `equalized_odds_gap/sex`."""
+    groupings = group_cases(
+        [case.groups for case in selection.cases],
+        patients_of(selection.cases),
+        fewest=settings.group_patients,
+    )
+    return group_names(judge.group_names, judge.gaps, groupings)
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _cell(value) for key, value in row.items()}
 
 
 def _cell(value: Any) -> Any:

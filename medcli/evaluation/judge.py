@@ -10,6 +10,7 @@ from medcli.case import Case
 from medcli.config.schema import Evaluate
 from medcli.image import Image
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES, intervals
+from medcli.metrics.samples import Gap, Sample
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.plan import Plan
 
@@ -109,16 +110,53 @@ class Judge(Protocol):
     def wide(self) -> bool:
         """Its pictures show truth and prediction side by side."""
 
+    @property
+    def group_names(self) -> Sequence[str]:
+        """The measures of groups."""
+
+    @property
+    def gaps(self) -> Sequence[Gap]:
+        """What is compared between groups."""
+
     def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
         """Raises DataError or FormatError when the case has no usable truth; then nothing was added."""
 
     def measure(self, patients: Sequence[str]) -> Measured:
         """Over all cases added; `patients` has one entry for each."""
 
+    def sample(self) -> Sample:
+        """All cases added, for measures of parts of them."""
+
     def plots(self) -> list[Plot]: ...
 
     def stored(self, cases: Sequence[str]) -> dict[str, Any]:
         """What the folder keeps besides cases.csv, file name to JSON; `cases` names each case added."""
+
+
+class Support(NamedTuple):
+    """What a number rests on; `prevalence` is the share with the class (classification), else None."""
+
+    cases: int
+    patients: int
+    prevalence: float | None
+
+
+def supports(judge: Judge, sample: Sample, patients: Sequence[str]) -> dict[str, Support]:
+    """By flat name, for every measure."""
+    names = np.asarray(patients, dtype=str)
+
+    def of(counted: np.ndarray, column: int | None) -> Support:
+        prevalence = None
+        if column is not None and sample.told_apart:
+            prevalence = float(sample.truth[counted, column].mean())
+        return Support(int(counted.sum()), len(set(names[counted])), prevalence)
+
+    overall = of(np.any(sample.counted, axis=1), sample.positive)
+    found = dict.fromkeys(judge.overall_names, overall)
+    for index, label in enumerate(judge.plan.classes):
+        one = of(sample.counted[:, index], index)
+        found |= dict.fromkeys((f"{name}/{label}" for name in judge.class_names), one)
+    return found
 
 
 def flat_names(judge: Judge) -> list[str]:

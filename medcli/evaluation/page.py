@@ -1,11 +1,12 @@
 """The report of an evaluation as one HTML file."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medcli.evaluation.judge import Judge, Judgement, Measured, Plot
+from medcli.evaluation.groups_page import interval_text
+from medcli.evaluation.judge import Judge, Judgement, Measured, Plot, Section, Support
 from medcli.evaluation.measures import TITLES
 from medcli.evaluation.selection import Selection, patients_of
 from medcli.report import Card, Report, number_text
@@ -29,8 +30,10 @@ def write_page(
     measured: Measured,
     done: Judgement,
     plots: Sequence[Plot],
+    support: Mapping[str, Support],
+    sections: Sequence[Section],
 ) -> None:
-    """Write the page; the plots lie beside it as PNG."""
+    """Write the page; the plots, also those of the sections, lie beside it as PNG."""
     patients = len(set(patients_of(done.judged)))
     where = PARTS[selection.part] if selection.name == selection.part else selection.name
     name = run.config.name or run.folder.name
@@ -39,16 +42,17 @@ def write_page(
         f"Evaluated on {where}: {_plural(len(done.judged), 'case')} of {_plural(patients, 'patient')}",
     )
     report.warnings(_warnings(selection, done))
-    report.cards([_card(name, measured) for name in judge.headline])
+    report.cards([_card(name, measured, support[name]) for name in judge.headline])
     report.heading("Measures").table(
-        _overall(judge, measured), "95 % intervals by resampling patients; they need several patients."
+        _overall(judge, measured, support),
+        "95 % intervals by resampling patients; they need several patients.",
     )
     if len(run.plan.classes) > 1:
-        report.table(_per_class(judge, measured), "For every class.")
+        report.table(_per_class(judge, measured, support), "For every class, with 95 % intervals.")
     report.heading("Plots")
     for plot in plots:
         report.plot((path.parent / f"{plot.name}.png").read_bytes(), plot.caption, plot.alt)
-    for section in measured.sections:
+    for section in sections:
         report.heading(section.title)
         for table in section.tables:
             report.table(table.rows, table.caption)
@@ -74,8 +78,10 @@ def _warnings(selection: Selection, done: Judgement) -> list[str]:
     return texts
 
 
-def _card(name: str, measured: Measured) -> Card:
-    return Card(TITLES[name][0], measured.overall[name], _interval(name, measured))
+def _card(name: str, measured: Measured, support: Support) -> Card:
+    of = f"{_plural(support.cases, 'case')} of {_plural(support.patients, 'patient')}"
+    interval = _interval(name, measured)
+    return Card(TITLES[name][0], measured.overall[name], f"{interval}, {of}" if interval else of)
 
 
 def _interval(name: str, measured: Measured) -> str:
@@ -83,22 +89,33 @@ def _interval(name: str, measured: Measured) -> str:
     return f"{number_text(low)} to {number_text(high)} (95 %)" if math.isfinite(low) else ""
 
 
-def _overall(judge: Judge, measured: Measured) -> list[dict[str, Any]]:
+def _overall(judge: Judge, measured: Measured, support: Mapping[str, Support]) -> list[dict[str, Any]]:
     rows = []
     for name in judge.overall_names:
         low, high = measured.intervals[name]
         title, meaning = TITLES[name]
         rows.append(
-            {"measure": title, "value": measured.overall[name], "from": low, "to": high, "says": meaning}
+            {"measure": title, "value": measured.overall[name], "from": low, "to": high}
+            | _rests_on(support[name])
+            | {"says": meaning}
         )
     return rows
 
 
-def _per_class(judge: Judge, measured: Measured) -> list[dict[str, Any]]:
+def _per_class(judge: Judge, measured: Measured, support: Mapping[str, Support]) -> list[dict[str, Any]]:
     return [
-        {"class": label} | {TITLES[name][0]: values[name] for name in judge.class_names}
+        {"class": label}
+        | _rests_on(support[f"{judge.class_names[0]}/{label}"])
+        | {
+            TITLES[name][0]: interval_text(values[name], *measured.intervals[f"{name}/{label}"])
+            for name in judge.class_names
+        }
         for label, values in measured.per_class.items()
     ]
+
+
+def _rests_on(support: Support) -> dict[str, Any]:
+    return {name: value for name, value in support._asdict().items() if value is not None}
 
 
 def _cases(done: Judgement) -> tuple[list[dict[str, Any]], str]:
