@@ -24,7 +24,7 @@ ORDER = (
     {"training"},
     {"prediction"},
     {"evaluation"},
-    {"doctor", "deidentify"},
+    {"doctor", "deidentify", "audit"},
     {"cli"},
     {"__main__"},
 )

@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 from medcli import __version__
-from medcli.cli import compare, config, deidentify, doctor, evaluate, predict, preprocess, sample, train
+from medcli.cli import (
+    audit,
+    compare,
+    config,
+    deidentify,
+    doctor,
+    evaluate,
+    predict,
+    preprocess,
+    sample,
+    train,
+)
 
 app = typer.Typer(
     name="medcli",
@@ -42,6 +53,7 @@ def medcli(
         raise typer.Exit(2)
 
 
+app.command()(audit.audit)
 app.command()(preprocess.preprocess)
 app.command()(train.train)
 app.command()(evaluate.evaluate)

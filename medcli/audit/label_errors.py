@@ -1,0 +1,113 @@
+"""Which labels are probably wrong, in sentences."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from medcli.audit.columns import Column
+from medcli.audit.findings import Finding, some
+from medcli.audit.labels import Labels
+from medcli.audit.look import Look
+from medcli.audit.probe import folds_of
+from medcli.audit.suspects import against_column, confident_suspects, features_of, out_of_fold
+from medcli.metrics.bootstrap import intervals
+from medcli.metrics.classification import auroc
+
+GOOD_ENOUGH = 0.8
+"""AUROC of the small model below which its doubts about labels are not worth looking at."""
+MOST = 50
+"""Suspects that are listed."""
+
+Found = tuple[list[Finding], list[tuple[int, str]], list[dict[str, Any]]]
+
+
+def label_errors(
+    labels: Labels,
+    looks: Sequence[Look],
+    cells: Mapping[str, Sequence[str]],
+    columns: Sequence[Column],
+    names: Sequence[str],
+    patients: Sequence[str],
+    seed: int,
+) -> Found:
+    """Findings, suspects with the reason, and what the small model was worth."""
+    findings, suspects = _against_columns(labels, cells, columns, names)
+    rows: list[dict[str, Any]] = []
+    features = None
+    for target, codes, kinds in labels.targets():
+        fold = folds_of(codes, patients, seed)
+        if fold is None:
+            continue
+        if features is None:
+            most = max(look.thumb.shape[-1] for look in looks)
+            thumbs = [np.repeat(look.thumb, most // look.thumb.shape[-1], axis=-1) for look in looks]
+            features = features_of(np.stack(thumbs))
+        probabilities = out_of_fold(features, codes, fold)
+        area, low, high = _worth(codes, probabilities, patients)
+        found = confident_suspects(codes, probabilities)
+        rows.append({"target": target, "AUROC of the small model": area, "low": low, "high": high,
+                     "suspects": len(found.indices), "estimated share wrong": found.estimated,
+                     "cases": len(codes), "patients": len(set(patients))})  # fmt: skip
+        worth = f"AUROC {area:.2f} ({low:.2f} to {high:.2f}) out of fold"
+        if area < GOOD_ENOUGH:
+            text = (
+                f"Label errors of the {target} were not judged by confident learning: the small model is too weak "
+                f"({worth})."
+            )
+            findings.append(Finding("note", "label errors", text, numbers=rows[-1]))
+            continue
+        if found.indices:
+            listed = [names[index] for index in found.indices]
+            text = (
+                f"{len(listed)} of {len(codes)} cases look as if their {target} were wrong (confident learning; "
+                f"the model's {worth}); look at them, first {some(listed)}."
+            )
+            findings.append(Finding("warning", "label errors", text, listed[:MOST], rows[-1]))
+            suspects += [
+                (index, f"labelled {kinds[given]}, looks like {kinds[likely]} (margin {margin:+.2f})")
+                for index, margin, given, likely in zip(
+                    found.indices, found.margins, found.given, found.likely, strict=True
+                )
+            ][:MOST]
+    return findings, suspects, rows
+
+
+def _against_columns(
+    labels: Labels, cells: Mapping[str, Sequence[str]], columns: Sequence[Column], names: Sequence[str]
+) -> tuple[list[Finding], list[tuple[int, str]]]:
+    findings: list[Finding] = []
+    suspects: list[tuple[int, str]] = []
+    if not labels.exclusive:
+        return findings, suspects
+    numeric = {column.name for column in columns if column.numeric}
+    known = {column.name for column in columns} - numeric
+    for target, codes, _ in labels.targets():
+        most = np.bincount(codes).max() / len(codes)
+        for name in known:
+            found = against_column(cells[name], codes)
+            if found is None or found.right <= most + (1 - most) / 2 or not found.indices:
+                continue
+            listed = [names[index] for index in found.indices]
+            text = (
+                f"{len(listed)} cases have a {target} that {name} contradicts (it tells {found.right:.1%} of the "
+                f"others): {some(listed)}."
+            )
+            findings.append(Finding("warning", "label errors", text, listed[:MOST]))
+            suspects += [(index, f"{target} against {name}") for index in found.indices[:MOST]]
+    return findings, suspects
+
+
+def _worth(
+    codes: np.ndarray, probabilities: np.ndarray, patients: Sequence[str]
+) -> tuple[float, float, float]:
+    kinds = range(probabilities.shape[1]) if probabilities.shape[1] > 2 else [1]
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            "auroc": np.mean([auroc(codes == kind, probabilities[:, kind], weights) for kind in kinds], 0)
+        }
+
+    value = float(np.squeeze(measure(np.ones((1, len(codes))))["auroc"]))
+    low, high = intervals(measure, patients, resamples=500)["auroc"]
+    return value, low, high

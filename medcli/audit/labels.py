@@ -1,0 +1,47 @@
+"""What there is to learn, as codes that can be tested: a class per case, or yes and no per class."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medcli.case import Case
+from medcli.io.cases import Discovery
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Attributes:
+    classes: Names.
+    truth: (n, k) bool.
+    exclusive: Exactly one class per case.
+    """
+
+    classes: list[str]
+    truth: np.ndarray
+    exclusive: bool
+
+    def targets(self) -> Iterator[tuple[str, np.ndarray, list[str]]]:
+        """Name, codes (n,) and names of the codes of everything that has at least two values."""
+        if self.exclusive:
+            present = np.flatnonzero(self.truth.any(0))
+            if len(present) > 1:
+                yield "label", self.truth[:, present].argmax(1), [self.classes[index] for index in present]
+            return
+        for index, name in enumerate(self.classes):
+            codes = self.truth[:, index].astype(int)
+            if 0 < codes.sum() < len(codes):
+                yield name, codes, [f"no {name}", name]
+
+
+def labels_of(cases: Sequence[Case], found: Discovery, task: str) -> Labels:
+    """Classification: the classes; detection: which classes an image shows; segmentation: nothing."""
+    classes = list(found.classes or []) if task != "segmentation" else []
+    truth = np.zeros((len(cases), len(classes)), bool)
+    for row, case in enumerate(cases):
+        if task == "classification":
+            truth[row] = [name in case.classes for name in classes]
+        elif case.boxes is not None and classes:
+            truth[row, np.unique(case.boxes.classes)] = True
+    exclusive = task == "classification" and bool((truth.sum(1) == 1).all())
+    return Labels(classes, truth, exclusive)
