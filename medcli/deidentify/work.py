@@ -114,12 +114,8 @@ def collect_chunk(task: tuple[Job, list[Item]]) -> tuple[list[Found], dict[str, 
         identifiers = Identifiers()
         try:
             one = _collect(item, job, identifiers)
-        except (FormatError, OSError) as error:
+        except Exception as error:  # whatever a file does to its reader, the others go on
             one = Found(reason=_reason(error))
-        except (RecursionError, MemoryError, ValueError, ArithmeticError, LookupError, TypeError) as error:
-            one = Found(
-                reason=f"It is damaged in a way that the reader does not know ({type(error).__name__})."
-            )
         found.append(one)
         by_patient[one.patient].join(identifiers)
     return found, dict(by_patient)
@@ -143,7 +139,12 @@ def _collect(item: Item, job: Job, identifiers: Identifiers) -> Found:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, FormatError) else f"It cannot be read ({type(error).__name__})."
+    """One sentence without values: libraries' texts may quote the file, so only our own are shown."""
+    if isinstance(error, FormatError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"It cannot be read or written ({error.strerror or type(error).__name__})."
+    return f"It is damaged in a way that is not known ({type(error).__name__})."
 
 
 # --- what each file is cleaned with -------------------------------------------------------------------------------
@@ -272,20 +273,8 @@ def _clean_one(item: Item, found: Found, place: PurePosixPath, policy: Policy, j
         return replace(outcome, status=LEFT_OUT, reason=DIRECTORY)
     try:
         content, outcome = _cleaned(item, found, outcome, policy, job)
-    except (FormatError, OSError) as error:
+    except Exception as error:  # whatever it is, a half-clean file is never written
         return replace(outcome, reason=_reason(error))
-    except (
-        RecursionError,
-        MemoryError,
-        ValueError,
-        ArithmeticError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        return replace(
-            outcome, reason=f"It is damaged in a way that cannot be cleaned ({type(error).__name__})."
-        )
     if content is None:
         return outcome
     with atomic_path(job.out / outcome.file, durable=False) as path:
