@@ -41,7 +41,8 @@ _TEXT = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "UR", "AE", "CS"})
 _COLLECTED = _TEXT | {"DA", "DT", "UI"}
 _BYTES = frozenset({"OB", "OW", "UN", "OF", "OD", "OL", "OV"})
 _LIMITS = {"SH": 16, "CS": 16, "AE": 16, "LO": 64}
-_NEVER_COLLECTED = frozenset({"descriptors", "patient"})
+_NEVER_COLLECTED = frozenset({"descriptors", "patient", "modified-dates"})
+"""Options of rows whose texts are free, common to many, or times: they are not identifiers as a whole."""
 _DUMMY_DATE = date(1900, 1, 1)
 _UNKNOWN_EVERYBODY = re.compile(r"(?i)anonym|unknown|removed|deidentified|de-identified|test|none|null")
 
