@@ -168,7 +168,7 @@ class Scaling(_Kept):
 
 
 class Quality(_Kept):
-    """Of probabilities for cases that the scaling had not seen (cross-validation); see `calibration_errors`."""
+    """Of probabilities for cases that the scaling had not seen (cross-validation); see `overall_error`."""
 
     log_loss: float
     brier: float
@@ -424,13 +424,6 @@ def cross_fitted(
     return scaled
 
 
-def calibration_errors(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """(k,) expected calibration error of every class, one against the rest."""
-    return np.array(
-        [float(metrics.calibration_error(t, p)) for t, p in zip(truth.T, probabilities.T, strict=True)]
-    )
-
-
 def _enough(validation: Validation) -> bool:
     if len(set(validation.patients)) < FEW_PATIENTS:
         return False
@@ -473,19 +466,13 @@ def _standard_error(values: np.ndarray, patients: Sequence[str]) -> float:
 
 
 def _quality(truth: np.ndarray, values: np.ndarray, positive: int, multi_label: bool) -> Quality:
-    errors = calibration_errors(truth, values)
-    two = truth.shape[1] == 2 and not multi_label
     right = decide(values, multi_label=multi_label) == truth
     return Quality(
         log_loss=float(metrics.log_loss(truth, values, multi_label=multi_label).mean()),
-        brier=float(metrics.brier(truth, values)) if not multi_label else _mean_brier(truth, values),
-        ece=float(errors[positive] if two else errors.mean()),
+        brier=float(metrics.overall_brier(truth, values, multi_label=multi_label)),
+        ece=float(metrics.overall_error(truth, values, multi_label=multi_label, positive=positive)),
         accuracy=float(right.mean() if multi_label else right.all(1).mean()),
     )
-
-
-def _mean_brier(truth: np.ndarray, values: np.ndarray) -> float:
-    return float(np.mean([metrics.brier(t, p) for t, p in zip(truth.T, values.T, strict=True)]))
 
 
 def _operating(truth: np.ndarray, scaled: np.ndarray, plan: Plan, asked: Asked) -> dict[str, Operating]:

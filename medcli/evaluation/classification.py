@@ -1,19 +1,26 @@
 """Judging classifications."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from medcli.calibration import positive_index
+from medcli.calibration import FILE, Calibration, Validation, positive_index
 from medcli.case import Case
 from medcli.config.schema import Evaluate
 from medcli.drawing import beside, views
 from medcli.errors import DataError
-from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_intervals
+from medcli.evaluation.answers import Answers
+from medcli.evaluation.calibrated import calibration_section, shift_section
+from medcli.evaluation.decisions import decision_section, prevalences
+from medcli.evaluation.judge import Judged, Measured, Plot, Values, shown_window, with_intervals
 from medcli.evaluation.plots import confusion_figure, precision_recall_figure, roc_figure
+from medcli.evaluation.refusal import NAMES, refusal_section, set_measures
 from medcli.image import Image
 from medcli.metrics import classification as metrics
+from medcli.metrics.calibration import brier, calibration_error, overall_brier, overall_error, unbiased
 from medcli.metrics.samples import CLASSIFICATION_GAPS, CLASSIFICATION_NAMES, Sample, classification_sample
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.plan import Plan
@@ -23,8 +30,8 @@ from medcli.run import Run
 class ClassificationJudge:
     """See `Judge`."""
 
-    overall_names = metrics.OVERALL
-    class_names = metrics.PER_CLASS
+    overall_names = (*metrics.OVERALL, "ece", "brier", *NAMES)
+    class_names = (*metrics.PER_CLASS, "ece", "brier", "set_coverage")
     headline = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "mcc")
     group_names, gaps = CLASSIFICATION_NAMES, CLASSIFICATION_GAPS
     wide = False
@@ -36,6 +43,18 @@ class ClassificationJudge:
         self._probabilities: list[np.ndarray] = []
         self._raw: list[np.ndarray] = []
         self._positive = positive_index(plan, settings.positive)
+        prevalences(
+            settings, plan.classes, self._positive if self._binary else None
+        )  # wrong names are told now
+
+    @property
+    def _binary(self) -> bool:
+        return self.plan.num_classes == 2 and not self.plan.multi_label
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Read when the first case comes: by then a run that had none may have got one."""
+        return None if self.run is None else Calibration.of(self.run)
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
         assert prediction.probabilities is not None
@@ -53,6 +72,7 @@ class ClassificationJudge:
         }
         true, predicted = self._named(truth), self._named(decided)
         row = {"truth": true, "predicted": predicted, "correct": bool((truth == decided).all())} | chances
+        row |= self._decided(probabilities, self._raw[-1])
         # The probability given to the truth; multi-label: its mean over the classes, yes and no alike.
         quality = float(np.where(truth, probabilities, 1 - probabilities).mean())
         if not self.plan.multi_label:
@@ -63,22 +83,84 @@ class ClassificationJudge:
 
     def measure(self, patients: Sequence[str]) -> Measured:
         truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)
+        answers = Answers(
+            self.plan.classes,
+            self.plan.multi_label,
+            self._positive,
+            truth,
+            probabilities,
+            np.stack(self._raw),
+            patients,
+        )
 
-        def values(weights: np.ndarray | None):
-            return metrics.measures(
+        def values(weights: np.ndarray | None) -> Values:
+            overall, by_class = metrics.measures(
                 truth,
                 probabilities,
                 multi_label=self.plan.multi_label,
                 positive=self._positive,
                 weights=weights,
             )
+            more, more_by_class = self._more(answers, weights)
+            return overall | more, by_class | more_by_class
 
         extra: dict[str, Any] = {"counts": dict(zip(self.plan.classes, truth.sum(0).tolist(), strict=True))}
         if not self.plan.multi_label:
             extra["confusion"] = {"classes": self.plan.classes, "rows_are_truth": self._confusion().tolist()}
         if truth.shape[1] == 2 and not self.plan.multi_label:
             extra["positive"] = self.plan.classes[self._positive]
-        return with_intervals(values, self.plan.classes, patients, extra=extra)
+        measured = with_intervals(values, self.plan.classes, patients, extra=extra)
+        return self._with_sections(measured, answers)
+
+    def _more(self, answers: Answers, weights: np.ndarray | None) -> Values:
+        """How well calibrated, and what the label sets do."""
+        truth, chances, multi_label = answers.truth, answers.probabilities, answers.multi_label
+        errors = [calibration_error(t, p, weights) for t, p in zip(truth.T, chances.T, strict=True)]
+        briers = [brier(t, p, weights) for t, p in zip(truth.T, chances.T, strict=True)]
+        sets, coverage = set_measures(answers, self.calibration, weights)
+        error = overall_error(truth, chances, weights, multi_label=multi_label, positive=answers.positive)
+        overall = {"ece": error, "brier": overall_brier(truth, chances, weights, multi_label=multi_label)}
+        by_class = {"ece": np.stack(errors, -1), "brier": np.stack(briers, -1), "set_coverage": coverage}
+        if weights is not None:
+            plain, plain_by_class = self._more(answers, None)
+            overall["ece"] = unbiased(overall["ece"], plain["ece"])
+            by_class["ece"] = unbiased(by_class["ece"], plain_by_class["ece"])
+        return overall | sets, by_class
+
+    def _with_sections(self, measured: Measured, answers: Answers) -> Measured:
+        calibration = self.calibration
+        quality, content, notes = calibration_section(answers, calibration)
+        decisions, decided = decision_section(answers, calibration, self.settings)
+        refusal, refused, more = refusal_section(answers, calibration, measured.overall, measured.intervals)
+        sections, notes = [quality, decisions, refusal], notes + more
+        extra = measured.extra | {"calibration": content, "decisions": decided, "refusal": refused}
+        if calibration is not None and self.run is not None:
+            validation = Validation.load(self.run.folder, self.plan.classes)
+            fitted = len(set(validation.cases) & set(self._cases)) if self.own else 0
+            if fitted:
+                notes = [
+                    f"Scaling, thresholds and label sets were learned from {fitted} of these {len(self._cases)} cases, "
+                    "so what is said of them here is a little too good; the cross-validated numbers are fairer.",
+                    *notes,
+                ]
+            else:
+                shift, extra["shift"], shifted = shift_section(answers, calibration, validation)
+                sections, notes = [quality, shift, decisions, refusal], shifted + notes
+            if calibration.flips != self.run.config.predict.flips:
+                notes.append(
+                    f"The calibration was learned with predict.flips: {str(calibration.flips).lower()}, unlike here; "
+                    f"remove {FILE} from the run and evaluate again, which learns it anew."
+                )
+        return replace(measured, extra=extra, sections=sections, notes=notes)
+
+    def _decided(self, probabilities: np.ndarray, raw: np.ndarray) -> dict[str, Any]:
+        """Columns of cases.csv that a calibration adds: those of decisions.csv, and the unscaled probabilities."""
+        if self.calibration is None:
+            return {}
+        inside, reasons = self.calibration.sets(probabilities[None])
+        decision = self._named(self.calibration.decided(probabilities[None])[0])
+        before = {f"raw:{name}": float(value) for name, value in zip(self.plan.classes, raw, strict=True)}
+        return {"decision": decision, "set": self._named(inside[0]), "refer": reasons[0]} | before
 
     def sample(self) -> Sample:
         truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)

@@ -1,7 +1,7 @@
 """Figures of an evaluation: curves, confusion, distributions. Nothing is shown on a screen."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from medcli.metrics.calibration import ReliabilityCurve
+
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Label to (x, y)."""
 
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
 MOST_NUMBERS = 15
 """A confusion matrix of more classes is drawn without numbers."""
@@ -144,4 +147,83 @@ def box_figure(
     if limits:
         axes.set_ylim(*limits)
     axes.grid(axis="x", visible=False)
+    return figure
+
+
+def reliability_figure(
+    curves: Mapping[str, "ReliabilityCurve"], before: "ReliabilityCurve | None" = None
+) -> "Figure":
+    """Observed share against mean probability per bin, with intervals; `before`: the same before scaling."""
+    figure, axes = _axes()
+    axes.plot([0, 1], [0, 1], color="0.5", linewidth=1, linestyle=(0, (2, 3)))
+    if before is not None:
+        axes.plot(
+            before.predicted, before.observed, color="0.45", linestyle="--", marker="s", markersize=4,
+            markerfacecolor="white", linewidth=1.2, label="before scaling",
+        )  # fmt: skip
+    for number, (label, curve) in enumerate(curves.items()):
+        color, style = COLORS[number % len(COLORS)], LINES[number // len(COLORS) % len(LINES)]
+        bars = np.maximum(np.stack([curve.observed - curve.low, curve.high - curve.observed]), 0)
+        axes.errorbar(
+            curve.predicted, curve.observed, yerr=bars, color=color, linestyle=style, marker=MARKERS[number % 7],
+            markersize=5, linewidth=1.6, elinewidth=1, capsize=2, label=label,
+        )  # fmt: skip
+    if curves:
+        axes.legend(fontsize=8, frameon=False, loc="best")
+    axes.set(
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        xlabel="predicted probability",
+        ylabel="share that is true",
+        title="Reliability",
+    )
+    return figure
+
+
+def decision_curve_figure(thresholds: np.ndarray, curves: Mapping[str, Mapping[str, Any]]) -> "Figure":
+    """Net benefit by threshold of the model, of acting on all and on none, per class."""
+    figure, axes = _axes()
+    axes.axhline(0, color="0.3", linewidth=1.2, label="none")
+    top = 0.0
+    for number, (label, curve) in enumerate(curves.items()):
+        color = COLORS[number % len(COLORS)]
+        low, high = np.array(curve["model_interval"], float).T
+        name = label if len(curves) > 1 else "model"
+        axes.fill_between(thresholds, low, high, color=color, alpha=0.18, linewidth=0)
+        axes.plot(thresholds, curve["model"], color=color, linewidth=1.8, label=name)
+        everybody = "all" if len(curves) == 1 else f"all, {label}"
+        axes.plot(thresholds, curve["all"], color=color, linewidth=1.1, linestyle=":", label=everybody)
+        top = max(top, float(np.nanmax(curve["all"])), float(np.nanmax(curve["model"])))
+    axes.legend(fontsize=8, frameon=False, loc="best")
+    axes.set(
+        xlim=(0, 1),
+        ylim=(-0.25 * max(top, 0.05), 1.15 * max(top, 0.05)),
+        xlabel="act from this probability",
+        ylabel="net benefit",
+        title="Decision curve",
+    )
+    return figure
+
+
+def risk_coverage_figure(
+    share: np.ndarray, accuracy: np.ndarray, told: Sequence[Mapping[str, Any]]
+) -> "Figure":
+    """Accuracy against the share of cases answered; `told`: points with intervals."""
+    figure, axes = _axes()
+    axes.plot(share, accuracy, color=COLORS[0], linewidth=1.8, drawstyle="steps-mid")
+    for point in told:
+        low, high = point["interval"]
+        if np.isfinite([low, high]).all():
+            axes.plot([point["share"]] * 2, [low, high], color=COLORS[1], linewidth=1.2, zorder=3)
+        axes.plot(point["share"], point["accuracy"], color=COLORS[1], marker="o", markersize=5, zorder=4)
+    bottom = min(
+        [float(np.min(accuracy)), *(p["interval"][0] for p in told if np.isfinite(p["interval"][0]))]
+    )
+    axes.set(
+        xlim=(0, 1.02),
+        ylim=(max(0.0, bottom - 0.05), 1.01),
+        xlabel="share of cases that are answered",
+        ylabel="accuracy of these",
+        title="Risk and coverage",
+    )
     return figure

@@ -56,6 +56,47 @@ def calibration_error(
     return divide(np.abs(weights @ (gap[:, None] * in_bin)).sum(-1), weights.sum(-1))
 
 
+def unbiased(resampled: np.ndarray, value: np.ndarray | float) -> np.ndarray:
+    """Calibration errors of resamples (many, ...), shifted so that their mean is the error of the data.
+
+    A resample adds noise of its own to every bin, and the error, a sum of absolute gaps, takes noise for
+    error: unshifted percentiles would lie too high (Bröcker 2012, Clim. Dyn. 39:655-667, on the bias).
+    """
+    return np.maximum(resampled - (np.nanmean(resampled, axis=0) - value), 0)
+
+
+def overall_error(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    multi_label: bool = False,
+    positive: int = -1,
+) -> np.ndarray:
+    """One calibration error for all (n, k): of two classes that of the positive one, of more that of the most
+    probable class (`top_label`), of several labels per case the mean over the labels."""
+    if multi_label:
+        columns = zip(np.asarray(truth).T, np.asarray(probabilities).T, strict=True)
+        return np.stack([calibration_error(t, p, weights) for t, p in columns], -1).mean(-1)
+    if truth.shape[1] == 2:
+        return calibration_error(truth[:, positive], probabilities[:, positive], weights)
+    return calibration_error(*top_label(truth, probabilities), weights)
+
+
+def overall_brier(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    weights: np.ndarray | None = None,
+    *,
+    multi_label: bool = False,
+) -> np.ndarray:
+    """One Brier score for all (n, k); several labels per case: the mean over the labels."""
+    if multi_label:
+        columns = zip(np.asarray(truth).T, np.asarray(probabilities).T, strict=True)
+        return np.stack([brier(t, p, weights) for t, p in columns], -1).mean(-1)
+    return brier(truth, probabilities, weights)
+
+
 def top_label(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Whether the most probable class is the true one, and its probability (Guo et al. 2017, ICML)."""
     best = probabilities.argmax(1)[:, None]
