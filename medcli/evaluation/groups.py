@@ -25,12 +25,15 @@ from medcli.progress import Progress, ignore
 SIGNIFICANT = 0.05
 """Corrected p below which a gap is said to be more than chance."""
 GAP_TITLES = {
-    "equal_opportunity": ("Equal opportunity", "difference in sensitivity"),
-    "equalized_odds": ("Equalised odds", "larger of the differences in sensitivity and in specificity"),
-    "auroc": ("AUROC gap", "difference in AUROC"),
-    "calibration": ("Calibration gap", "difference in predicted minus true share"),
-    "map50": ("mAP .50 gap", "difference in mAP at IoU .50"),
-    "dice": ("Dice gap", "difference in Dice"),
+    "equal_opportunity": ("Sensitivity (equal opportunity)", "difference in sensitivity"),
+    "equalized_odds": (
+        "Sensitivity or specificity (equalised odds)",
+        "larger of the differences in sensitivity and in specificity",
+    ),
+    "auroc": ("AUROC", "difference in AUROC"),
+    "calibration": ("Calibration (predicted - true)", "difference in predicted minus true share"),
+    "map50": ("mAP .50", "difference in mAP at IoU .50"),
+    "dice": ("Dice", "difference in Dice"),
 }
 """Title and what it is, by the gap's name."""
 METHOD = (
@@ -324,12 +327,36 @@ def _groups(
             for name in sample.names:
                 value = float(values[name][place])
                 interval = percentile_interval(drawn[name][:, place], LEVEL)
+                if name in ("sensitivity", "specificity", "accuracy") and sample.positive is not None:
+                    interval = _at_the_bounds(
+                        value, interval, _judged_patients(sample, name, cases, patients)
+                    )
                 measured[name] = (value, *(interval if math.isfinite(value) else (math.nan, math.nan)))
             place += 1
         share = None if sample.positive is None else float(sample.truth[cases, sample.positive].mean())
         who = (one.columns, one.names[number], one.key(number))
         found.append(Group(*who, len(cases), len(set(patients[cases])), share, reason, measured))
     return found
+
+
+def _judged_patients(sample: Sample, name: str, cases: np.ndarray, patients: np.ndarray) -> int:
+    """Patients with a case that the rate is a share of."""
+    positive = sample.truth[cases, sample.positive]
+    of = {"sensitivity": positive, "specificity": ~positive, "accuracy": np.ones(len(cases), bool)}[name]
+    return len(set(patients[cases[of]]))
+
+
+def _at_the_bounds(value: float, interval: tuple[float, float], patients: int) -> tuple[float, float]:
+    """Resamples of a rate of 0 or 1 are all alike: instead the exact interval for so many patients.
+
+    Clopper and Pearson 1934 (Biometrika 26:404-413).
+    """
+    reach = ((1 - LEVEL) / 2) ** (1 / max(patients, 1))
+    if value >= 1:
+        return reach, 1.0
+    if value <= 0:
+        return 0.0, 1 - reach
+    return interval
 
 
 def _gap(

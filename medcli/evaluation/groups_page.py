@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_PANELS = 4
+NO_BREAK = "\u00a0"
 INK, MARKED, GREY = "#0072b2", "#d55e00", "#6b7280"
 
 
@@ -75,10 +76,11 @@ def _cell(group: Group, name: str) -> str:
 
 
 def interval_text(value: float, low: float, high: float) -> str:
-    """`0.912 (0.850 to 0.951)`; a dash for what is undefined."""
+    """`0.912 (0.85 to 0.95)`, which breaks before the bracket alone; a dash for what is undefined."""
     if not math.isfinite(low):
         return number_text(value)
-    return f"{number_text(value)} ({number_text(low)} to {number_text(high)})"
+    low_text, high_text = (f"{end:.2f}" if abs(end) < 100 else number_text(end) for end in (low, high))
+    return f"{number_text(value)} " + f"({low_text} to {high_text})".replace(" ", NO_BREAK)
 
 
 def _gap_rows(groups: Groups, wanted: Sequence[tuple[str, ...]]) -> list[dict[str, Any]]:
@@ -86,7 +88,6 @@ def _gap_rows(groups: Groups, wanted: Sequence[tuple[str, ...]]) -> list[dict[st
         {
             "column": " & ".join(columns),
             "gap": GAP_TITLES[gap.name][0],
-            "is": GAP_TITLES[gap.name][1],
             "value (95 %)": interval_text(gap.value, gap.low, gap.high)
             if gap.worst
             else "too few groups with numbers",
