@@ -80,7 +80,7 @@ def _shares(answers: Answers, correct: np.ndarray) -> list[dict[str, Any]]:
     bounds = answers.intervals(
         lambda weights: {str(j): column for j, column in enumerate(np.moveaxis(measure(weights), -1, 0))}
     )
-    cuts = np.quantile(answers.confidence, 1 - metrics.SHARES, method="lower")
+    cuts = metrics.least_confidence(answers.confidence)
     return [
         {
             "share": float(share),

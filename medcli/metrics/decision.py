@@ -167,6 +167,12 @@ def risk_coverage(correct: np.ndarray, confidence: np.ndarray) -> RiskCoverage:
     return RiskCoverage(share, accuracy, float(((1 - accuracy) * answered).sum() / answered.sum()))
 
 
+def least_confidence(confidence: np.ndarray, shares: np.ndarray = SHARES) -> np.ndarray:
+    """(shares,): the confidence from which on at least this share of the cases is answered."""
+    place = np.ceil(np.asarray(shares) * len(confidence) - 1e-9).astype(int) - 1
+    return np.sort(np.asarray(confidence, float))[::-1][np.maximum(place, 0)]
+
+
 def accuracy_when_answering(
     correct: np.ndarray,
     confidence: np.ndarray,
@@ -179,6 +185,5 @@ def accuracy_when_answering(
     """
     confidence = np.asarray(confidence, float)
     weights = np.ones(len(confidence)) if weights is None else weights
-    least = np.quantile(confidence, 1 - np.asarray(shares), method="lower")
-    answered = (confidence[:, None] >= least).astype(float)
+    answered = (confidence[:, None] >= least_confidence(confidence, shares)).astype(float)
     return divide(weights @ (answered * np.asarray(correct, float)[:, None]), weights @ answered)
