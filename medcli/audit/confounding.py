@@ -10,7 +10,17 @@ from medcli.audit.columns import Column
 from medcli.audit.findings import Finding
 from medcli.audit.labels import Labels
 from medcli.audit.look import Look
-from medcli.audit.probe import border, brightness, corners, file_facts, folds_of, one_hot, probe, whole
+from medcli.audit.probe import (
+    border,
+    brightness,
+    corners,
+    file_facts,
+    folds_of,
+    one_hot,
+    probe,
+    stacked,
+    whole,
+)  # fmt: skip
 from medcli.metrics.comparison import holm
 
 SIGNIFICANT = 0.05
@@ -100,8 +110,9 @@ def shortcuts(
     seed: int,
 ) -> list[dict[str, Any]]:
     """What tiny models tell of the labels, and of the columns that go with them or are like a site."""
-    shuffles = permutations(patients, count=399, seed=seed + 1)
-    thumbs = np.stack([_channels(look.thumb, looks) for look in looks])
+    # Shuffles that cost about the same for any number of cases
+    shuffles = permutations(patients, count=int(np.clip(1e6 / len(patients), 199, 399)), seed=seed + 1)
+    thumbs = stacked(looks)
     from_picture: dict[str, Callable[[], np.ndarray]] = {
         "border": lambda: border(thumbs),
         "corners": lambda: corners(thumbs),
@@ -121,11 +132,6 @@ def shortcuts(
             sources = from_picture | {"whole picture": lambda: whole(thumbs)}
             rows += _probed(f"column {column.name}", column.codes, sources, patients, shuffles, seed)
     return rows
-
-
-def _channels(thumb: np.ndarray, looks: Sequence[Look]) -> np.ndarray:
-    most = max(look.thumb.shape[-1] for look in looks)
-    return thumb if thumb.shape[-1] == most else np.repeat(thumb, most, axis=-1)
 
 
 def _probed(

@@ -19,7 +19,10 @@ ALIKE = 0.92
 """Correlation of the detail from which two pictures are called the same."""
 LARGEST_SHIFT = 4
 """Pixels of the small picture by which the two may be shifted."""
-MOST_CANDIDATES = 200_000
+MOST_CANDIDATES = 2_000_000
+"""Pairs that are verified at most, those with the nearest hashes first."""
+WORTH_A_LOOK = 0.8
+"""Correlation at half the size below which the full size is not tried."""
 FLAT = 2.0
 """Grey levels of spread below which a picture has nothing to recognise."""
 _BLOCK = 1000
@@ -126,8 +129,9 @@ def _candidates(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
     found = []
     for turn in range(len(TURNS)):
         other = own if turn == 0 else hashes(turned(frequencies, turn))
-        for start in range(0, len(own), _BLOCK):
-            distance = np.bitwise_count(own[start : start + _BLOCK, None] ^ other[None])
+        size = max(1, 5_000_000 // len(own))
+        for start in range(0, len(own), size):
+            distance = np.bitwise_count(own[start : start + size, None] ^ other[None])
             rows, columns = np.nonzero(distance <= NEAR_BITS)
             keep = rows + start < columns
             rows, columns = rows[keep], columns[keep]
@@ -158,21 +162,35 @@ def detail(grey: np.ndarray) -> np.ndarray:
 
 
 def _verified(grey: np.ndarray, first: np.ndarray, second: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Largest correlation over small shifts of every candidate."""
+    """Largest correlation over small shifts of every candidate; 0 for those that are far from alike."""
     fine = detail(grey)
-    side = fine.shape[1]
-    transformed = rfft2(fine)
+    coarse = _coarse(fine)
     result = np.zeros(len(first), np.float32)
-    near = np.r_[0 : LARGEST_SHIFT + 1, -LARGEST_SHIFT:0]
+    straight = rfft2(coarse)
     for kind in range(len(TURNS)):
         places = np.flatnonzero(turn == kind)
+        turned_coarse = straight if kind == 0 else rfft2(turned_picture(coarse, kind))
         for start in range(0, len(places), _BLOCK):
             chosen = places[start : start + _BLOCK]
-            other = (
-                transformed[second[chosen]]
-                if kind == 0
-                else rfft2(turned_picture(fine[second[chosen]], kind))
-            )
-            product = irfft2(transformed[first[chosen]] * other.conj(), s=(side, side))
-            result[chosen] = product[:, near][:, :, near].max((1, 2))
+            alike = _largest(straight[first[chosen]], turned_coarse[second[chosen]], LARGEST_SHIFT // 2)
+            chosen = chosen[alike >= WORTH_A_LOOK]
+            if len(chosen):
+                other = rfft2(turned_picture(fine[second[chosen]], kind))
+                result[chosen] = _largest(rfft2(fine[first[chosen]]), other, LARGEST_SHIFT)
     return result
+
+
+def _largest(first: np.ndarray, second: np.ndarray, reach: int) -> np.ndarray:
+    """(n,) largest correlation over shifts of up to `reach` pixels, from transforms of square pictures."""
+    near = np.r_[0 : reach + 1, -reach:0]
+    product = irfft2(first * second.conj(), s=(first.shape[1],) * 2)
+    largest: np.ndarray = product[:, near][:, :, near].max((1, 2))
+    return largest
+
+
+def _coarse(fine: np.ndarray) -> np.ndarray:
+    """Half the size, norm 1."""
+    n, rows, columns = fine.shape
+    small = fine.reshape(n, rows // 2, 2, columns // 2, 2).mean((2, 4))
+    norm = np.sqrt((small**2).sum((1, 2), keepdims=True))
+    return np.divide(small, norm, out=np.zeros_like(small), where=norm > 1e-6)

@@ -34,3 +34,10 @@ def ordered(findings: Sequence[Finding]) -> list[Finding]:
 def some(names: Sequence[str], most: int = 4) -> str:
     """The first few names."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def plural(count: int, noun: str) -> str:
+    """>>> plural(1, "pair"), plural(2, "pair")
+    ('1 pair', '2 pairs')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from medcli.audit.columns import Column
-from medcli.audit.findings import Finding, some
+from medcli.audit.findings import Finding, plural, some
 from medcli.audit.labels import Labels
 from medcli.audit.look import Look
-from medcli.audit.probe import folds_of
+from medcli.audit.probe import folds_of, stacked
 from medcli.audit.suspects import against_column, confident_suspects, features_of, out_of_fold
 from medcli.metrics.bootstrap import intervals
 from medcli.metrics.classification import auroc
@@ -40,9 +40,7 @@ def label_errors(
         if fold is None:
             continue
         if features is None:
-            most = max(look.thumb.shape[-1] for look in looks)
-            thumbs = [np.repeat(look.thumb, most // look.thumb.shape[-1], axis=-1) for look in looks]
-            features = features_of(np.stack(thumbs))
+            features = features_of(stacked(looks))
         probabilities = out_of_fold(features, codes, fold)
         area, low, high = _worth(codes, probabilities, patients)
         found = confident_suspects(codes, probabilities)
@@ -52,7 +50,7 @@ def label_errors(
         worth = f"AUROC {area:.2f} ({low:.2f} to {high:.2f}) out of fold"
         if area < GOOD_ENOUGH:
             text = (
-                f"Label errors of the {target} were not judged by confident learning: the small model is too weak "
+                f"Wrong labels ({target}) were not looked for by confident learning: the small model is too weak "
                 f"({worth})."
             )
             findings.append(Finding("note", "label errors", text, numbers=rows[-1]))
@@ -90,8 +88,8 @@ def _against_columns(
                 continue
             listed = [names[index] for index in found.indices]
             text = (
-                f"{len(listed)} cases have a {target} that {name} contradicts (it tells {found.right:.1%} of the "
-                f"others): {some(listed)}."
+                f"{plural(len(listed), 'case')} with a {target} that {name} contradicts, which tells "
+                f"{found.right:.1%} of them: {some(listed)}."
             )
             findings.append(Finding("warning", "label errors", text, listed[:MOST]))
             suspects += [(index, f"{target} against {name}") for index in found.indices[:MOST]]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medcli.audit.duplicates import Pair
-from medcli.audit.findings import Finding, Level, some
+from medcli.audit.findings import Finding, Level, plural, some
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def shared_pictures(division: Division, pairs: Sequence[Pair], names: Sequence[s
         if across:
             texts = [pair_text(pair, names, division.parts) for pair in across]
             text = (
-                f"{division.name}: {len(across)} pairs of {kind} are in different parts: {some(texts)}. "
+                f"{division.name}: {plural(len(across), 'pair')} of {kind} in different parts: {some(texts)}. "
                 f"{division.advice}"
             )
             cases = [names[index] for pair in across for index in (pair.first, pair.second)]
@@ -112,7 +112,7 @@ def all_pictures(
         if strangers:
             kept = " `preprocess` keeps exact duplicates in one part." if exact else " Give them one patient."
             text = (
-                f"{len(strangers)} pairs of {kind} count as different patients: "
+                f"{plural(len(strangers), 'pair')} of {kind} counted as different patients: "
                 f"{some([pair_text(pair, names) for pair in strangers])}.{kept}"
             )
             cases = [names[index] for pair in strangers for index in (pair.first, pair.second)]
@@ -128,7 +128,7 @@ def all_pictures(
                 Finding(
                     "note",
                     kind,
-                    f"{same} pairs of {kind} within one patient: {some(cases, 2)}.",
+                    f"{plural(same, 'pair')} of {kind} within one patient: {some(cases, 2)}.",
                     cases,
                     {"pairs": same},
                 )
@@ -137,7 +137,7 @@ def all_pictures(
     if against:
         texts = [pair_text(pair, names) for pair in against]
         cases = [names[index] for pair in against for index in (pair.first, pair.second)]
-        text = f"{len(against)} pairs of the same picture have different labels: {some(texts)}."
+        text = f"{plural(len(against), 'pair')} of the same picture with different labels: {some(texts)}."
         findings.append(Finding("warning", "label errors", text, cases, {"pairs": len(against)}))
     return findings
 

@@ -19,7 +19,6 @@ from medcli.metrics.classification import auroc
 FOLDS = 5
 RIDGE = 0.2
 """Weight of the penalty, as a share of the number of training cases (features have spread 1)."""
-SHUFFLES = 399
 FEWEST = 5
 """Patients that every class needs."""
 
@@ -43,9 +42,15 @@ class Probe:
 # ---- what the model sees
 
 
+def stacked(looks: Sequence[Look]) -> np.ndarray:
+    """(n, side, side, channels) small pictures, grey ones among colours repeated."""
+    most = max(look.thumb.shape[-1] for look in looks)
+    return np.stack([np.repeat(look.thumb, most // look.thumb.shape[-1], axis=-1) for look in looks])
+
+
 def border(thumbs: np.ndarray) -> np.ndarray:
     """(n, features) of (n, 64, 64, channels): the outer sixteenth on every side, coarsely."""
-    small = _halved(thumbs)
+    small = halved(thumbs)
     ring = np.ones(small.shape[1:3], bool)
     ring[2:-2, 2:-2] = False
     return small[:, ring].reshape(len(small), -1)
@@ -53,7 +58,7 @@ def border(thumbs: np.ndarray) -> np.ndarray:
 
 def corners(thumbs: np.ndarray) -> np.ndarray:
     """The four corners, an eighth of each side, coarsely."""
-    small = _halved(thumbs)
+    small = halved(thumbs)
     near = np.zeros(small.shape[1], bool)
     near[:4] = near[-4:] = True
     return small[:, near][:, :, near].reshape(len(small), -1)
@@ -61,10 +66,10 @@ def corners(thumbs: np.ndarray) -> np.ndarray:
 
 def whole(thumbs: np.ndarray) -> np.ndarray:
     """The whole picture, 16 x 16."""
-    return _halved(_halved(thumbs)).reshape(len(thumbs), -1)
+    return halved(halved(thumbs)).reshape(len(thumbs), -1)
 
 
-def _halved(thumbs: np.ndarray) -> np.ndarray:
+def halved(thumbs: np.ndarray) -> np.ndarray:
     n, rows, columns, channels = thumbs.shape
     return thumbs.reshape(n, rows // 2, 2, columns // 2, 2, channels).astype(np.float32).mean((2, 4))
 
@@ -88,7 +93,7 @@ def one_hot(codes: np.ndarray) -> np.ndarray:
 
 def folds_of(label: np.ndarray, patients: Sequence[str], seed: int = 0) -> np.ndarray | None:
     """(n,) fold of every case, patients kept together; None when a class has too few patients."""
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     cluster = np.unique(np.asarray(patients, str), return_inverse=True)[1]
     if len(np.unique(label)) < 2:
@@ -96,7 +101,8 @@ def folds_of(label: np.ndarray, patients: Sequence[str], seed: int = 0) -> np.nd
     if min(len(np.unique(cluster[label == kind])) for kind in np.unique(label)) < FEWEST:
         return None
     fold = np.empty(len(label), int)
-    splitter = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
+    single = len(np.unique(cluster)) == len(cluster)  # then the plain splitter does the same, much faster
+    splitter = (StratifiedKFold if single else StratifiedGroupKFold)(FOLDS, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         for number, (_, chosen) in enumerate(splitter.split(label[:, None], label, cluster)):
@@ -125,7 +131,7 @@ def probe(
         return None
     kinds = np.unique(label)
     kinds = kinds[1:] if len(kinds) == 2 else kinds
-    orders = np.concatenate([np.arange(len(label))[None], shuffles[:SHUFFLES]])
+    orders = np.concatenate([np.arange(len(label))[None], shuffles])
     areas, own = [], []
     for kind in kinds:
         answers = (label == kind).astype(float)[orders].T  # (n, 1 + shuffles)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medcli.audit.probe import whole
+from medcli.audit.probe import halved
 
 COMPONENTS = 50
 """Of the features that are kept for the model (principal components)."""
@@ -66,8 +66,8 @@ def confident_suspects(label: np.ndarray, probabilities: np.ndarray) -> Suspects
 
 def features_of(thumbs: np.ndarray) -> np.ndarray:
     """(n, d): the picture at 16 x 16 and histograms of oriented gradients."""
-    grey = thumbs.astype(np.float32).mean(-1)
-    return np.concatenate([whole(thumbs) / 64, gradients(grey)], axis=1)
+    small = halved(thumbs)
+    return np.concatenate([halved(small).reshape(len(thumbs), -1) / 64, gradients(small.mean(-1))], axis=1)
 
 
 def gradients(grey: np.ndarray, *, cells: int = 8, bins: int = 8) -> np.ndarray:
@@ -104,7 +104,7 @@ def out_of_fold(features: np.ndarray, label: np.ndarray, fold: np.ndarray) -> np
         here = fold == number
         components = min(COMPONENTS, features.shape[1], int((~here).sum()) - 1)
         model = make_pipeline(
-            PCA(components, random_state=0),
+            PCA(components, svd_solver="randomized", random_state=0),
             StandardScaler(),
             LogisticRegression(C=0.1, max_iter=1000),
         )

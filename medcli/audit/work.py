@@ -5,6 +5,7 @@ OUT/
     audit.html     the same for people, with pictures of duplicates and suspects
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,9 @@ from medcli.preprocessing.scan import Scan, Seen, Signatures
 from medcli.preprocessing.splits import Member, assign, from_file
 from medcli.preprocessing.workers import bytes_to_scan, over_cases
 from medcli.progress import Progress, ignore
+
+MUCH = 0.05
+"""Share of the cases that one patient may have before it is said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,6 +337,13 @@ def leakage(data: Data, pairs: Sequence[Pair]) -> list[Finding]:
             "them with data.columns.patient or data.patient."
         )
         findings.append(Finding("warning", "patient leakage", text))
+    name, most = Counter(data.patients).most_common(1)[0]
+    if most > MUCH * len(data.patients) and data.patients_known:
+        text = (
+            f"One patient has {most} of the {len(data.patients)} cases (such as "
+            f"{data.names[data.patients.index(name)]}): what is measured hangs on who is in which part."
+        )
+        findings.append(Finding("note", "coverage", text, numbers={"cases": most}))
     together = together_columns(data.cells, data.patients)
     for division in data.divisions:
         if data.patients_known:
