@@ -107,7 +107,7 @@ def _require_room(volume: np.ndarray, affine: np.ndarray, modality: str | None) 
         raise Unclear("It is not a volume of one number per voxel.")
     if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise Unclear("The place of its voxels in the world is not known.")
-    finite = volume[np.isfinite(volume)]
+    finite = volume if volume.dtype.kind in "iu" else volume[np.isfinite(volume)]
     if finite.size == 0 or finite.min() == finite.max():
         raise NoHead("The volume is empty.")
     spacing = np.linalg.norm(affine[:3, :3], axis=0)

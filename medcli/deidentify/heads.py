@@ -30,9 +30,7 @@ class Grid:
 
 def to_grid(volume: np.ndarray, affine: np.ndarray) -> Grid:
     """Average fine voxels into blocks of up to 2 mm, then interpolate."""
-    finite = np.isfinite(volume)
-    values = np.where(finite, volume, volume[finite].min()).astype(np.float32)
-    values, affine = _shrunk(values, affine)
+    values, affine = _shrunk(_finite(volume), affine)
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in values.shape])).reshape(3, -1).T
     corners = corners @ affine[:3, :3].T + affine[:3, 3]
     low, high = corners.min(0), corners.max(0)
@@ -43,6 +41,13 @@ def to_grid(volume: np.ndarray, affine: np.ndarray) -> Grid:
     sampled = ndimage.affine_transform(values, index[:3, :3], index[:3, 3], shape, order=1, mode="nearest")
     inside = _inside(shape, index, values.shape)
     return Grid(np.where(inside, sampled, values.min()), inside, grid_affine)
+
+
+def _finite(volume: np.ndarray) -> np.ndarray:
+    if volume.dtype.kind in "iu":
+        return volume
+    finite = np.isfinite(volume)
+    return volume if finite.all() else np.where(finite, volume, volume[finite].min())
 
 
 def to_volume(mask: np.ndarray, grid: Grid, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
@@ -163,13 +168,13 @@ def _depth(mask: np.ndarray) -> np.ndarray:
 
 
 def _brain_like(brain: np.ndarray) -> bool:
-    """Volume and extents of a brain, from a newborn's to a large one, even partly out of view."""
+    """Volume and extents of a brain, from an infant's to a large one, even partly out of view."""
     if not brain.any():
         return False
-    spans = [np.ptp(np.percentile(i, (0.5, 99.5))) * STEP_MM for i in np.nonzero(brain)]
+    width, length, height = (np.ptp(np.percentile(i, (0.5, 99.5))) * STEP_MM for i in np.nonzero(brain))
     size = brain.sum() * STEP_MM**3
-    fits = all(a < span < b for span, a, b in zip(spans, (85, 100, 50), (165, 205, 200), strict=True))
-    return bool(4e5 < size < 2.3e6 and fits and size > 0.42 * np.prod(spans))
+    fits = 76 < width < 165 and 90 < length < 205 and 50 < height < min(190, 1.2 * length)
+    return bool(fits and max(4e5, 0.42 * width * length * height) < size < 2.3e6)
 
 
 def _seeded(mask: np.ndarray, core: np.ndarray) -> np.ndarray:
@@ -224,7 +229,7 @@ def _shrunk(values: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndar
         factors[axis] = factor = min(factor, values.shape[axis])
         values = values[(slice(None),) * axis + (slice(count * factor),)]
         split = (*values.shape[:axis], count, factor, *values.shape[axis + 1 :])
-        values = values.reshape(split).mean(axis + 1)
+        values = values.reshape(split).mean(axis + 1, dtype=np.float32)
     shrunk = affine.copy()
     shrunk[:3, 3] = affine[:3, 3] + affine[:3, :3] @ ((factors - 1) / 2)
     shrunk[:3, :3] = affine[:3, :3] * factors
