@@ -1,6 +1,6 @@
 """What a classifier's run learned from its validation part for use: scaling, thresholds, sizes of label sets.
 
-RUN/validation.csv     case, patient, truth, the network's own probability of every class; see `Validation`
+RUN/validation.csv     case, patient, the truth and the network's own probability of every class
 RUN/calibration.json   what follows from it; see `Calibration`
 
 `train` writes both at its end, and the first `evaluate` of a run that has none. The table is kept so that
@@ -72,9 +72,15 @@ class Validation:
     probabilities: np.ndarray
 
     def save(self, folder: Path, classes: Sequence[str]) -> None:
-        columns = ["case", "patient", "truth", *(f"p:{name}" for name in classes)]
+        columns = [
+            "case",
+            "patient",
+            *(f"true:{name}" for name in classes),
+            *(f"p:{name}" for name in classes),
+        ]
         rows = [
-            {"case": case, "patient": patient, "truth": _joined(truth, classes)}
+            {"case": case, "patient": patient}
+            | {f"true:{name}": int(value) for name, value in zip(classes, truth, strict=True)}
             | {f"p:{name}": f"{value:.9g}" for name, value in zip(classes, chances, strict=True)}
             for case, patient, truth, chances in zip(
                 self.cases, self.patients, self.truth, self.probabilities, strict=True
@@ -87,7 +93,7 @@ class Validation:
         """Raises RunError when the table is missing or is not of these classes."""
         try:
             rows = read_csv(folder / TABLE)
-            truth = [[name in row["truth"].split("|") for name in classes] for row in rows]
+            truth = [[row[f"true:{name}"] == "1" for name in classes] for row in rows]
             chances = [[float(row[f"p:{name}"]) for name in classes] for row in rows]
             return cls(
                 [row["case"] for row in rows],
@@ -100,10 +106,6 @@ class Validation:
                 f"{folder / TABLE}: not the validation table of this run; remove it and calibration.json, "
                 "and evaluate again."
             ) from None
-
-
-def _joined(chosen: np.ndarray, classes: Sequence[str]) -> str:
-    return "|".join(name for name, yes in zip(classes, chosen, strict=True) if yes)
 
 
 class _Kept(BaseModel):
@@ -319,11 +321,15 @@ def with_rules(run: "Run", settings: Evaluate, *, own: bool) -> "Run":
 
 
 def learn(folder: Path, validation: Validation, config: Config, plan: Plan) -> Calibration:
-    """Fit, and write both files into the run folder, whose model.keras must be there."""
+    """Write both files into the run folder, whose model.keras must be there.
+
+    The fit is to the table as written, with its rounding, so that the same comes out of it later.
+    """
     from medcli.run import MODEL
 
-    fitted = fit(validation, config, plan, model=sha256(folder / MODEL), flips=config.predict.flips)
     validation.save(folder, plan.classes)
+    kept = Validation.load(folder, plan.classes)
+    fitted = fit(kept, config, plan, model=sha256(folder / MODEL), flips=config.predict.flips)
     fitted.save(folder)
     return fitted
 
@@ -439,7 +445,8 @@ def _choose(
     *,
     enough: bool,
 ) -> tuple[Method, str]:
-    """auto: a more complex method must lower the log loss by more than the standard error of the gain."""
+    """auto: the least cross-validated log loss; isotonic, which has many parameters and ties cases, must gain
+    more than the standard error of the gain."""
     if not enough:
         few = f"fewer than {FEW_PATIENTS} patients, or {FEW_CASES} cases with and without each class"
         return "none", f"too few validation cases to learn a scaling from ({few})"
@@ -452,10 +459,11 @@ def _choose(
     best: Method = "none"
     for name in METHODS[1:]:
         gain = losses[best] - losses[name]
-        if gain.mean() > _standard_error(gain, validation.patients):
+        margin = _standard_error(gain, validation.patients) if name == "isotonic" else 0.0
+        if gain.mean() > margin:
             best = name
     shown = ", ".join(f"{name} {values.mean():.4f}" for name, values in losses.items())
-    return best, f"auto: cross-validated log loss {shown}; a more complex one must gain a standard error"
+    return best, f"auto: cross-validated log loss {shown}; isotonic must gain a standard error"
 
 
 def _standard_error(values: np.ndarray, patients: Sequence[str]) -> float:

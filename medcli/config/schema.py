@@ -173,7 +173,7 @@ class Predict(Section):
     score_threshold: Fraction = Field(0.05, description="Detection: boxes below this score are dropped.")
     nms_iou: Fraction = Field(0.6, description="Detection: of two boxes that overlap more than this the weaker is dropped.")
     max_detections: Count = Field(300, description="Detection: most boxes per image.")
-    calibrate: Literal["auto", "none", "temperature", "temperature_bias", "isotonic"] = Field("auto", description="Classification: how probabilities are scaled, learned from the validation part. temperature leaves decisions as they are; temperature_bias also moves the balance of the classes; isotonic: any rising steps. auto: the best there by cross-validation, the simpler one when in doubt.")
+    calibrate: Literal["auto", "none", "temperature", "temperature_bias", "isotonic"] = Field("auto", description="Classification: how probabilities are scaled, learned from the validation part. temperature leaves decisions as they are; temperature_bias also moves the balance of the classes; isotonic: any rising steps. auto: the best there by cross-validated log loss; isotonic must be clearly better.")
     overlays: bool = Field(False, description="Write pictures with the prediction drawn in.")
     save_probabilities: bool = Field(False, description="Segmentation: write the probabilities as well.")
     largest_component: bool = Field(False, description="Segmentation: keep only the largest object of every class.")

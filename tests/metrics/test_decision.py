@@ -22,16 +22,12 @@ SCORES = np.array([0.9, 0.8, 0.7, 0.6, 0.4, 0.2])
         ({"specificity": 0.6}, 0.5, (1, 2 / 3)),
         ({"cost_fn": 5}, 0.5, (1, 2 / 3)),  # one false alarm costs 1
         ({"cost_fn": 0.4}, 0.85, (1 / 3, 1)),  # two missed cost .8, one false alarm 1
-        ({"cost_fn": 0.01}, np.nextafter(1, 2), (0, 1)),  # never act
+        ({"cost_fn": 0.01}, 0.85, (1 / 3, 1)),  # without a false alarm there is nothing to lose
         (0.65, 0.65, (2 / 3, 2 / 3)),
     ],
 )
 def test_thresholds_by_hand(aim, value, rates):
     found = ours.choose_threshold(TRUTH, SCORES, aim)
-    if aim == {
-        "cost_fn": 0.01
-    }:  # three missed cost .03, two missed and no alarm .02: acting on the surest is best
-        value, rates = 0.85, (1 / 3, 1)
     assert found.value == pytest.approx(value)
     assert (found.sensitivity, found.specificity) == pytest.approx(rates)
 
@@ -134,6 +130,7 @@ def test_accuracy_when_only_the_surest_are_answered():
     correct, confidence = np.array([1.0, 1, 0, 1]), np.array([0.9, 0.8, 0.7, 0.6])
     found = ours.accuracy_when_answering(correct, confidence, np.array([1.0, 0.5]))
     assert found == pytest.approx([0.75, 1])
+    assert ours.least_confidence(confidence, np.array([1.0, 0.5, 0.3])).tolist() == [0.6, 0.8, 0.8]
     twice = ours.accuracy_when_answering(
         correct, confidence, np.array([1.0, 0.5]), np.array([[1.0, 1, 5, 1], [0, 0, 1, 1]])
     )
