@@ -580,10 +580,9 @@ def clean_pixels(file: File, log: Log) -> bool:
             file.dataset.pop(tag, None)
         else:
             file.dataset[tag] = Element(tag, dictionary_vr(tag), value)
-    value = (
-        Fragments(list(cleaned.pixel_data)) if isinstance(cleaned.pixel_data, list) else cleaned.pixel_data
-    )
-    file.dataset[PIXEL_DATA] = Element(PIXEL_DATA, cleaned.pixel_vr, value)
+    pixel_data = cleaned.pixel_data
+    stored = Fragments(list(pixel_data)) if isinstance(pixel_data, list) else pixel_data
+    file.dataset[PIXEL_DATA] = Element(PIXEL_DATA, cleaned.pixel_vr, stored)
     file.transfer_syntax = cleaned.transfer_syntax
     file.meta = _fresh_meta(file.dataset, file.transfer_syntax)
     log.done["blanked"].add(PIXEL_DATA)
