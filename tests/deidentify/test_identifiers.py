@@ -33,7 +33,8 @@ def finder():
     "text",
     [
         "Anna Müller", "MÜLLER, ANNA", "mueller_anna", "muller.a", "A. Mueller", "annamueller",
-        "Zolkiewska", "ŻÓŁKIEWSKA", "山田太郎", "太郎 山田", "ＹＡＭＡＤＡ", "Li Wei", "WeiLi", "John White", "white^john",
+        "Zolkiewska", "ŻÓŁKIEWSKA", "山田太郎", "太郎 山田", "ＹＡＭＡＤＡ", "Li Wei", "WeiLi", "John White",
+        "white^john",
         "mrn 482913", "MRN_482913", "no 7719", "Charite", "linden avenue", "030/1234567"[4:],
         "+49 (30) 123-4567",
         "19620304", "1962-03-04", "04.03.1962", "4.3.1962", "3/4/1962", "4 March 1962", "March 4th, 1962",
