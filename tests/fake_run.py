@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from medcli.boxes import Boxes
+from medcli.calibration import Calibration
 from medcli.config.schema import Config
 from medcli.prediction.predictor import Predictor
 from medcli.preprocessing.plan import Intensity, Plan
@@ -46,7 +47,7 @@ def fake_loading(monkeypatch, answer) -> FakeTask:
 
         if settings is not None:
             run = replace(run, config=run.config.model_copy(update={"predict": settings}))
-        return Predictor(run, task, None)
+        return Predictor(run, task, None, Calibration.of(run))
 
     monkeypatch.setattr(Predictor, "load", load)
     return task

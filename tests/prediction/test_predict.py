@@ -2,13 +2,15 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from medcli.config.schema import Predict
+from medcli.calibration import Validation, learn
+from medcli.config.schema import Evaluate, Predict
 from medcli.errors import DataError, UsageError
 from medcli.prediction import predict as module
 from medcli.prediction.predict import predict
@@ -128,6 +130,70 @@ def test_images_of_an_npz_are_named_by_part_and_number(tmp_path, monkeypatch):
     predict(fake_run(tmp_path / "run", "classification"), [tmp_path / "set.npz"], tmp_path / "out")
     rows = rows_of(tmp_path / "out" / "predictions.csv")
     assert [row[:2] for row in rows[1:]] == [["test_00000", "a"], ["test_00001", "b"]]
+
+
+# ---- classification with a calibration
+
+
+def calibrated_run(tmp_path, **evaluate):
+    """Validation says: b is there from .3 on, surely from .8 on."""
+    run = fake_run(tmp_path / "run", "classification")
+    random = np.random.default_rng(0)
+    share = random.random(400)
+    truth = random.random(400) < np.clip((share - 0.1) / 0.4, 0.02, 0.98)
+    names = [str(number) for number in range(400)]
+    run = replace(run, config=run.config.model_copy(update={"evaluate": Evaluate(**evaluate)}))
+    validation = Validation(names, names, np.stack([~truth, truth], 1), np.stack([1 - share, share], 1))
+    return run, learn(run.folder, validation, run.config, run.plan)
+
+
+def test_probabilities_are_calibrated_and_decisions_lie_beside_them(tmp_path, monkeypatch):
+    for name, value in [("a", 0), ("b", 80), ("c", 255)]:
+        picture(tmp_path / "in" / f"{name}.png", value)
+    run, learned = calibrated_run(tmp_path, coverage=0.95)
+    fake_loading(monkeypatch, brightness)
+    predict(run, [tmp_path / "in"], tmp_path / "out")
+    header, *rows = rows_of(tmp_path / "out" / "predictions.csv")
+    assert header == ["case", "predicted", "a", "b"]
+    shares = np.array([0, 80, 255]) / 255
+    expected = learned.scaled(np.float32(np.stack([1 - shares, shares], 1)))
+    np.testing.assert_allclose(np.array([row[2:] for row in rows], float), expected, rtol=1e-4, atol=1e-7)
+    header, *rows = rows_of(tmp_path / "out" / "decisions.csv")
+    assert header == ["case", "decision", "set", "refer"]
+    assert rows[0] == ["a", "a", "a", ""]
+    assert rows[1][0] == "b" and rows[1][2:] == ["a|b", "several_labels"]
+    assert rows[2] == ["c", "b", "b", ""]
+    made_by = json.loads((tmp_path / "out" / "predict.json").read_text())
+    assert made_by["calibration"]["scaling"]["method"] == learned.scaling.method
+    assert made_by["calibration"]["operating"]["b"]["threshold"] == learned.operating["b"].threshold
+
+
+def test_calibration_can_be_left_out(tmp_path, monkeypatch):
+    picture(tmp_path / "in" / "a.png", 51)
+    run, _ = calibrated_run(tmp_path)
+    fake_loading(monkeypatch, brightness)
+    predict(run, [tmp_path / "in"], tmp_path / "out", settings=Predict(calibrate="none"))
+    assert rows_of(tmp_path / "out" / "predictions.csv")[1] == ["a", "a", "0.800000012", "0.200000003"]
+    assert (tmp_path / "out" / "decisions.csv").is_file()
+
+
+def test_resume_keeps_decisions_and_refuses_another_calibration(tmp_path, monkeypatch):
+    for name, value in [("a", 10), ("b", 250)]:
+        picture(tmp_path / "in" / f"{name}.png", value)
+    run, _ = calibrated_run(tmp_path)
+    task = fake_loading(monkeypatch, brightness)
+    predict(run, [tmp_path / "in"], tmp_path / "out")
+    before = (tmp_path / "out" / "decisions.csv").read_bytes()
+    picture(tmp_path / "in" / "c.png", 100)
+    assert predict(run, [tmp_path / "in"], tmp_path / "out", resume=True).resumed == 2
+    assert task.calls == [2, 1]
+    after = (tmp_path / "out" / "decisions.csv").read_bytes()
+    assert after.startswith(before) and len(rows_of(tmp_path / "out" / "decisions.csv")) == 4
+    other = replace(run, config=run.config.model_copy(update={"evaluate": Evaluate(coverage=0.5)}))
+    with pytest.raises(UsageError, match="no predictions of this model with these settings"):
+        predict(other, [tmp_path / "in"], tmp_path / "out", resume=True)
+    predict(run, [tmp_path / "in" / "a.png"], tmp_path / "out", force=True)
+    assert len(rows_of(tmp_path / "out" / "decisions.csv")) == 2
 
 
 # ---- the folder
