@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from medcli.metrics.bootstrap import LEVEL, RESAMPLES, intervals
+from medcli.metrics.bootstrap import LEVEL, RESAMPLES, patient_weights, percentile_interval
 
 Interval = tuple[float, float]
 
@@ -43,8 +44,20 @@ class Answers:
         return confidence(self.probabilities, multi_label=self.multi_label)
 
     def intervals(self, measure: Callable[[np.ndarray], Mapping[str, np.ndarray]]) -> dict[str, Interval]:
-        """By resampling patients; see `medcli.metrics.bootstrap.intervals`."""
-        return intervals(measure, self.patients, resamples=RESAMPLES, level=LEVEL)
+        """By resampling patients, as `medcli.metrics.bootstrap.intervals` does; the draws are made once."""
+        drawn: dict[str, list[np.ndarray]] = {}
+        for chunk in self._draws:
+            for name, values in measure(chunk.astype(float)).items():
+                drawn.setdefault(name, []).append(values)
+        enough = len(set(self.patients)) > 1
+        return {
+            name: percentile_interval(np.concatenate(parts), LEVEL) if enough else (np.nan, np.nan)
+            for name, parts in drawn.items()
+        }
+
+    @cached_property
+    def _draws(self) -> list[np.ndarray]:
+        return [chunk.astype(np.uint16) for chunk in patient_weights(self.patients, resamples=RESAMPLES)]
 
     def by_patient(self, values: np.ndarray) -> np.ndarray:
         return by_patient(values, self.patients)

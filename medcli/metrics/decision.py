@@ -88,13 +88,18 @@ def counts_at(
     """
     truth = np.asarray(truth, bool)
     weights = np.ones(len(truth)) if weights is None else weights
-    called = np.asarray(scores, float)[:, None] >= np.atleast_1d(thresholds)
-    tp, fp = (
-        weights @ (called & truth[:, None]).astype(float),
-        weights @ (called & ~truth[:, None]).astype(float),
-    )
-    positives, negatives = (weights @ part.astype(float) for part in (truth, ~truth))
-    return Counts(tp, fp, positives[..., None] - tp, negatives[..., None] - fp)
+    thresholds = np.atleast_1d(thresholds)
+    order = np.argsort(thresholds, kind="stable")
+    reached = np.searchsorted(thresholds[order], np.asarray(scores, float), side="right")
+    by_place = reached[:, None] == np.arange(len(thresholds) + 1)  # how many thresholds each score reaches
+    hits, false = (weights @ (by_place & kind[:, None]).astype(float) for kind in (truth, ~truth))
+
+    def from_above(counts: np.ndarray) -> np.ndarray:
+        called = np.flip(np.flip(counts, -1).cumsum(-1), -1)[..., 1:]
+        return called[..., np.argsort(order)]
+
+    tp, fp = from_above(hits), from_above(false)
+    return Counts(tp, fp, hits.sum(-1)[..., None] - tp, false.sum(-1)[..., None] - fp)
 
 
 def ppv_at(sensitivity: np.ndarray, specificity: np.ndarray, prevalence: float) -> np.ndarray:
@@ -135,7 +140,10 @@ def net_benefit_of_all(
     truth: np.ndarray, thresholds: np.ndarray, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """Net benefit of calling every case positive; that of calling none is 0."""
-    return net_benefit(truth, np.ones(len(truth)), thresholds, weights)
+    weights = np.ones(len(truth)) if weights is None else weights
+    share = divide(weights @ np.asarray(truth, float), weights.sum(-1))[..., None]
+    odds = np.asarray(thresholds, float) / (1 - np.asarray(thresholds, float))
+    return share - (1 - share) * odds
 
 
 # ---- answering only when sure

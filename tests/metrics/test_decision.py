@@ -74,6 +74,12 @@ def test_counts_equal_scikit_learns_confusion():
             assert [found.fn[row, 0], found.tp[row, 0]] == table[1].tolist()
 
 
+def test_thresholds_may_come_in_any_order():
+    found = ours.counts_at(TRUTH, SCORES, np.array([0.75, 0.1, 0.6]))
+    assert found.tp.tolist() == [1, 3, 3] and found.fp.tolist() == [1, 3, 1]
+    assert found.fn.tolist() == [2, 0, 0] and found.tn.tolist() == [2, 0, 2]
+
+
 def test_predictive_values_by_hand():
     # Of 1,000 people 10 are ill; 9 of them and 99 of the 990 others (10 %) test positive: 9 / 108 and 891 / 892.
     assert ours.ppv_at(np.array(0.9), np.array(0.9), 0.01) == pytest.approx(9 / 108)
