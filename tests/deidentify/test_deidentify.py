@@ -45,7 +45,7 @@ def medcli(capfd, monkeypatch):
 
 
 def arguments_for(corpus: Path, out: Path, options: list[str]) -> list[object]:
-    retain = [name for name in options if name not in ("descriptors", "structured", "graphics")]
+    retain = [name for name in options if name not in ("descriptors", "structured", "graphics", "pixels")]
     clean = [name for name in options if name not in retain]
     chosen = [
         *(["--retain", ",".join(retain)] if retain else []),
@@ -80,6 +80,15 @@ def test_nothing_leaks_and_what_must_stay_stays(corpus, tmp_path, medcli, option
     assert verdict.kept == [] and verdict.consistency == [] and verdict.missing == []
     if "descriptors" in options:
         assert verdict.words[0] >= 0.95 * verdict.words[1] > 0
+
+
+def test_burned_in_text_goes_and_other_pixels_stay(corpus, tmp_path, medcli):
+    pytest.importorskip("rapidocr", reason="the extra `pixels` is not installed")
+    code, _, err = medcli(*arguments_for(corpus, tmp_path / "out", ["graphics", "pixels"]))
+    assert (code, err) == (0, "")
+    texts = judge(corpus, tmp_path / "out", options=["graphics", "pixels"], pixels=True).texts
+    assert texts["texts"] > 50 and texts["without text"] > 20
+    assert texts["left"] == texts["changed"] == texts["without text changed"] == texts["broken"] == []
 
 
 def test_one_file_at_a_time_gives_the_same_pseudonyms(corpus, tmp_path, medcli):
