@@ -94,7 +94,7 @@ def column_of(name: str, texts: Sequence[str]) -> Column | None:
     numbers = _numbers(texts)
     if numbers is not None and len(kinds) > 6:
         return _cut(name, texts, numbers)
-    if len(kinds) > 0.5 * len(known):
+    if len(kinds) > max(6, 0.5 * len(known)):
         return None
     frequent = {text for text, _ in kinds.most_common(MOST_LEVELS)}
     named = [text if text in frequent else OTHER if text else MISSING for text in texts]

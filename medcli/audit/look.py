@@ -25,7 +25,7 @@ class Look:
     pixels: Hash of the picture that a person sees: without alpha channel, grey written as one channel.
     constant: All values are the same.
     thumb: uint8 (SIDE, SIDE, 1 or 3), stretched to a square; of a volume its middle plane.
-    facts: Numbers of the file: rows, columns, channels, bits, JPEG quality, kind (by suffix).
+    facts: Numbers of the file: rows, columns, channels, bits, bands, JPEG quality, kind (by suffix).
     brightness: Mean, spread, 1st and 99th percentile of the grey values as stored.
     """
 
@@ -107,30 +107,36 @@ def _facts(image: Image, path: Path) -> dict[str, float]:
         "aspect": columns / rows,
         "channels": float(image.channels),
         "bits": 8.0 * image.array.dtype.itemsize,
-        "JPEG quality": jpeg_quality(path),
         f"kind {path.suffix.lower()}": 1.0,
+        **picture_header(path),
     }
     if image.ndim == 3:
         facts["planes"] = float(image.shape[0])
     return facts
 
 
+PICTURES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 _LUMINANCE_SUM = 3687
 """Sum of the luminance table of ITU-T T.81, annex K.1, which stands for quality 50."""
 
 
-def jpeg_quality(path: Path) -> float:
-    """Quality 1 to 100 that the file's first quantisation table stands for (libjpeg's rule); 0: no JPEG."""
-    if path.suffix.lower() not in {".jpg", ".jpeg"} or not path.is_file():
-        return 0.0
+def picture_header(path: Path) -> dict[str, float]:
+    """Bands of the stored pixels (4 with alpha), and the JPEG quality; empty when the file is no picture.
+
+    The quality, 1 to 100, is what the first quantisation table stands for by libjpeg's rule; 0: no JPEG.
+    """
     from PIL import Image as Pillow
 
+    if path.suffix.lower() not in PICTURES or not path.is_file():
+        return {}
     try:
         with Pillow.open(path) as picture:
+            bands = float(len(picture.getbands()))
             tables = getattr(picture, "quantization", None)
-    except OSError:
-        return 0.0
+    except (OSError, ValueError, Pillow.DecompressionBombError):
+        return {}
     if not tables:
-        return 0.0
+        return {"bands": bands, "JPEG quality": 0.0}
     scale = 100.0 * sum(next(iter(tables.values()))) / _LUMINANCE_SUM
-    return round(5000 / scale if scale > 100 else (200 - scale) / 2)
+    quality = 5000 / scale if scale > 100 else (200 - scale) / 2
+    return {"bands": bands, "JPEG quality": float(round(quality))}

@@ -14,7 +14,7 @@ from medcli.errors import DataError, GateNotMet, SomeCasesFailed
 
 HEAVY = ("tensorflow", "keras", "numpy", "pydicom", "scipy", "pydantic", "matplotlib", "rich")
 COMMANDS = [
-    ("preprocess",), ("train",), ("evaluate",), ("compare",), ("predict",), ("deidentify",), ("sample",), ("doctor",),
+    ("audit",), ("preprocess",), ("train",), ("evaluate",), ("compare",), ("predict",), ("deidentify",), ("sample",), ("doctor",),
     ("config", "show"), ("config", "check"), ("config", "schema"), ("config", "reference"),
 ]  # fmt: skip
 
