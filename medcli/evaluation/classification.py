@@ -164,10 +164,13 @@ class ClassificationJudge:
 
     def sample(self) -> Sample:
         truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)
-        multi_label = self.plan.multi_label
+        multi_label, calibration = self.plan.multi_label, self.calibration
+        note = ""
         decided = metrics.decide(probabilities, multi_label=multi_label)
+        if calibration is not None and (multi_label or len(self.plan.classes) == 2):
+            decided, note = calibration.decided(probabilities), "Decisions at the run's own thresholds. "
         return classification_sample(
-            truth, probabilities, decided, multi_label=multi_label, positive=self._positive
+            truth, probabilities, decided, multi_label=multi_label, positive=self._positive, note=note
         )
 
     def plots(self) -> list[Plot]:

@@ -38,8 +38,9 @@ GAP_TITLES = {
 """Title and what it is, by the gap's name."""
 METHOD = (
     "Intervals: 95 %, percentile bootstrap over patients ({resamples} resamples); of a gap: of the difference "
-    "between its two groups. p: {permutations} or more permutations of the labels of patients, among patients with the "
-    "same classes (calibration: like scores); Holm's correction over the columns, and over the intersections."
+    "between its two groups. p: {permutations} permutations of the labels of patients (fewer when it is plainly "
+    "chance, more when there are many tests), among patients with the same classes (calibration: like scores); "
+    "Holm's correction over the columns, and over the intersections."
 )
 
 
@@ -63,6 +64,20 @@ class Group:
     prevalence: float | None
     too_few: str = ""
     values: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "columns": list(self.columns),
+            "group": self.name,
+            "cases": self.cases,
+            "patients": self.patients,
+            "prevalence": self.prevalence,
+            "too_few": self.too_few or None,
+            "measures": {
+                name: {"value": value, "low": low, "high": high}
+                for name, (value, low, high) in self.values.items()
+            },
+        }
 
 
 @dataclass(frozen=True)
@@ -96,15 +111,17 @@ class Groups:
     """Attributes:
     fewest: Patients that a group needs for numbers.
     names: The measures.
-    overall: Of all cases.
+    everybody: All cases as one group.
     groups, gaps: In the order of the columns, intersections last.
+    note: See `Sample`.
     """
 
     fewest: int
     names: tuple[str, ...]
-    overall: Mapping[str, float]
+    everybody: Group
     groups: list[Group]
     gaps: list[FoundGap]
+    note: str = ""
 
     @property
     def columns(self) -> list[tuple[str, ...]]:
@@ -138,22 +155,9 @@ class Groups:
     def as_json(self) -> dict[str, Any]:
         return {
             "fewest_patients": self.fewest,
-            "method": METHOD.format(resamples=RESAMPLES, permutations=PERMUTATIONS),
-            "groups": [
-                {
-                    "columns": list(group.columns),
-                    "group": group.name,
-                    "cases": group.cases,
-                    "patients": group.patients,
-                    "prevalence": group.prevalence,
-                    "too_few": group.too_few or None,
-                    "measures": {
-                        name: {"value": value, "low": low, "high": high}
-                        for name, (value, low, high) in group.values.items()
-                    },
-                }
-                for group in self.groups
-            ],
+            "method": self.note + METHOD.format(resamples=RESAMPLES, permutations=PERMUTATIONS),
+            "all": self.everybody.as_json(),
+            "groups": [group.as_json() for group in self.groups],
             "gaps": [
                 {
                     "columns": list(gap.columns),
@@ -175,7 +179,7 @@ class Groups:
     def rows(self) -> list[dict[str, Any]]:
         """For groups.csv: one line per group and measure, then one per gap."""
         lines: list[dict[str, Any]] = []
-        for group in self.groups:
+        for group in (self.everybody, *self.groups):
             who = {
                 "columns": " & ".join(group.columns),
                 "group": group.name,
@@ -252,8 +256,10 @@ def measure_groups(
         _with_numbers(one.codes, [not reason for reason in why])
         for one, why in zip(groupings, reasons, strict=True)
     ]
-    drawn = resampled_values(sample, partitions, patients, seed=seed)
-    everything = group_values(sample, np.zeros(len(names), int), 1)
+    everybody = Grouping(("all cases",), ["all"], np.zeros(len(names), int))
+    *drawn, drawn_of_all = resampled_values(sample, [*partitions, (everybody.codes, 1)], patients, seed=seed)
+    values_of_all = group_values(sample, everybody.codes, 1)
+    whole = _groups(sample, everybody, [np.arange(len(names))], [""], names, values_of_all, drawn_of_all)
     groups: list[Group] = []
     gaps: list[FoundGap] = []
     tests = _tests(groupings, partitions, sample)
@@ -269,8 +275,7 @@ def measure_groups(
             p = dict.fromkeys((gap.name for gap in sample.gaps), math.nan)
         gaps += [_gap(gap, one, named, values, drawn[number], p[gap.name]) for gap in sample.gaps]
     progress("groups", len(groupings), len(groupings))
-    overall = {name: float(value[0]) for name, value in everything.items()}
-    return Groups(fewest, sample.names, overall, groups, _corrected(gaps))
+    return Groups(fewest, sample.names, whole[0], groups, _corrected(gaps), sample.note)
 
 
 def _tests(

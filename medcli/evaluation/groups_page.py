@@ -40,7 +40,7 @@ def group_sections(groups: Groups, headline: Sequence[str]) -> list[Section]:
 
 
 def _method(groups: Groups) -> str:
-    return f"Gaps between the groups with at least {groups.fewest} patients. " + METHOD.format(
+    return f"{groups.note}Gaps between the groups with at least {groups.fewest} patients. " + METHOD.format(
         resamples=f"{RESAMPLES:,}", permutations=f"{PERMUTATIONS:,}"
     )
 
@@ -59,7 +59,9 @@ _MEASURES_OF_GAPS = {"equal_opportunity": ("sensitivity",), "equalized_odds": ("
 def _rows(groups: Groups, wanted: Sequence[tuple[str, ...]]) -> list[dict[str, Any]]:
     rows = []
     for columns in wanted:
-        for group in groups.of(columns)[0]:
+        # One column's table begins with all cases, so that a group can be read against them.
+        first = [groups.everybody] if len(wanted) == 1 else []
+        for group in first + groups.of(columns)[0]:
             row: dict[str, Any] = {"columns": " & ".join(columns)} if len(wanted) > 1 else {}
             row |= {"group": group.name, "cases": group.cases, "patients": group.patients}
             if group.prevalence is not None:
@@ -158,8 +160,9 @@ def _panel(axes: "Axes", groups: Groups, found: Sequence[Group], name: str, wors
     axes.tick_params(axis="y", length=0, labelsize=8)
     axes.tick_params(axis="x", labelsize=8)
     axes.set_title(TITLES[name][0], fontsize=9)
-    if math.isfinite(groups.overall[name]):
-        axes.axvline(groups.overall[name], color="0.35", linewidth=1, linestyle=(0, (3, 3)), zorder=1)
+    overall = groups.everybody.values[name][0]
+    if math.isfinite(overall):
+        axes.axvline(overall, color="0.35", linewidth=1, linestyle=(0, (3, 3)), zorder=1)
     for place, group in enumerate(found):
         value, low, high = group.values.get(name, (math.nan,) * 3)
         if not math.isfinite(value):

@@ -71,6 +71,7 @@ class Sample:
         positive: The class whose share is the prevalence; None: more than two classes.
         told_apart: Groups must hold cases with and without a class (classification).
         labelled: A faster way to `by_label`.
+        note: What a reader of the values must know.
     """
 
     names: tuple[str, ...]
@@ -82,6 +83,7 @@ class Sample:
     positive: int | None = None
     told_apart: bool = False
     labelled: Labelled | None = None
+    note: str = ""
 
     def by_label(
         self, cases: np.ndarray, labels: np.ndarray, groups: int, names: Collection[str]
@@ -97,7 +99,13 @@ class Sample:
 
 
 def classification_sample(
-    truth: np.ndarray, probabilities: np.ndarray, decided: np.ndarray, *, multi_label: bool, positive: int
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    decided: np.ndarray,
+    *,
+    multi_label: bool,
+    positive: int,
+    note: str = "",
 ) -> Sample:
     """Values as in `classification.measures`, and `calibration`: the mean of what is predicted minus what is.
 
@@ -110,6 +118,7 @@ def classification_sample(
         probabilities: (n, k).
         decided: (n, k) bool, the classes that are called.
         positive: Index of the positive class of two.
+        note: See `Sample`.
     """
     truth, decided = np.asarray(truth, bool), np.asarray(decided, bool)
     number = positive % truth.shape[1] if truth.shape[1] == 2 and not multi_label else None
@@ -132,6 +141,7 @@ def classification_sample(
         score,
         number,
         told_apart=True,
+        note=note,
         labelled=scored.labelled,
     )
 

@@ -249,3 +249,14 @@ def test_file_names_are_safe_and_differ():
 def test_intervals_as_text():
     assert interval_text(0.9123, 0.85, 0.951) == "0.912 (0.85\u00a0to\u00a00.95)"
     assert interval_text(0.9, math.nan, math.nan) == "0.900"
+
+
+def test_all_cases_stand_beside_their_groups(judged):
+    whole = judged.groups["all"]
+    assert (whole["cases"], whole["patients"]) == (240, 120)
+    for name in ("auroc", "sensitivity", "mcc"):
+        found = whole["measures"][name]
+        assert found["value"] == pytest.approx(judged.measures[name])
+        assert (found["low"], found["high"]) == pytest.approx(judged.intervals[name], abs=0.01)
+    first = read_csv(judged.folder / "groups.csv")[0]
+    assert (first["columns"], first["group"], first["cases"]) == ("all cases", "all", "240")
