@@ -159,6 +159,7 @@ def _panel(axes: "Axes", groups: Groups, found: Sequence[Group], name: str, wors
     axes.grid(axis="x", alpha=0.25, linewidth=0.6)
     axes.tick_params(axis="y", length=0, labelsize=8)
     axes.tick_params(axis="x", labelsize=8)
+    axes.locator_params(axis="x", nbins=4)
     axes.set_title(TITLES[name][0], fontsize=9)
     overall = groups.everybody.values[name][0]
     if math.isfinite(overall):

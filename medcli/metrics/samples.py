@@ -44,12 +44,12 @@ CLASSIFICATION_GAPS = (
 )
 CLASSIFICATION_NAMES = (
     "auroc",
-    "accuracy",
-    "balanced_accuracy",
     "sensitivity",
     "specificity",
-    "mcc",
     "calibration",
+    "accuracy",
+    "balanced_accuracy",
+    "mcc",
 )
 
 
