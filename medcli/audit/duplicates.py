@@ -17,6 +17,8 @@ NEAR_BITS = 14
 """Bits of 63 in which candidates may differ."""
 ALIKE = 0.92
 """Correlation of the detail from which two pictures are called the same."""
+ALIKE_COARSE = 0.94
+"""The same where one of them has fewer pixels than the small picture, and so little detail."""
 LARGEST_SHIFT = 4
 """Pixels of the small picture by which the two may be shifted."""
 MOST_CANDIDATES = 2_000_000
@@ -57,12 +59,15 @@ def exact_groups(hashes: Sequence[str]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def near_pairs(thumbs: np.ndarray, usable: np.ndarray) -> tuple[list[Pair], int]:
+def near_pairs(
+    thumbs: np.ndarray, usable: np.ndarray, coarse: np.ndarray | None = None
+) -> tuple[list[Pair], int]:
     """Pairs whose detail agrees, and how many candidates were left unverified for being too many.
 
     Args:
         thumbs: (n, side, side) grey.
         usable: (n,) bool; others are in no pair.
+        coarse: (n,) bool, made from fewer pixels than it has; None: no one.
     """
     usable = usable & (thumbs.reshape(len(thumbs), -1).std(1) >= FLAT)
     index = np.flatnonzero(usable)
@@ -76,7 +81,9 @@ def near_pairs(thumbs: np.ndarray, usable: np.ndarray) -> tuple[list[Pair], int]
         first, second, turn = first[nearest], second[nearest], turn[nearest]
     correlation = _verified(grey, first, second, turn)
     best: dict[tuple[int, int], Pair] = {}
-    for place in np.flatnonzero(correlation >= ALIKE):
+    little = np.zeros(len(grey), bool) if coarse is None else coarse[index]
+    bar = np.where(little[first] | little[second], ALIKE_COARSE, ALIKE)
+    for place in np.flatnonzero(correlation >= bar):
         key = int(index[first[place]]), int(index[second[place]])
         pair = Pair(*key, False, float(correlation[place]), TURNS[turn[place]])
         if key not in best or best[key].correlation < pair.correlation:

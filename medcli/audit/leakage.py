@@ -24,13 +24,10 @@ class Division:
     def level(self) -> Level:
         return "leak" if self.in_use else "warning"
 
-    @property
-    def advice(self) -> str:
-        return (
-            "Measures on it would be too good; divide by patient."
-            if self.in_use
-            else "It is not used now; do not use it."
-        )
+    def advice(self, remedy: str) -> str:
+        if self.in_use:
+            return f"Measures on it would be too good; {remedy}."
+        return "It is not used now; do not use it."
 
 
 def torn(values: Sequence[str], parts: Sequence[str]) -> dict[str, dict[str, list[int]]]:
@@ -62,7 +59,7 @@ def shared_values(
             shares.append(f"{seen} of {len(here)} {part} cases have their {what} in train as well")
     text = (
         f"{division.name}: {len(found)} of {numbers['of']} {what}s are in more than one part, such as {example}"
-        f"{'; ' + ', '.join(shares) if shares else ''}. {division.advice}"
+        f"{'; ' + ', '.join(shares) if shares else ''}. {division.advice(f'divide by {what}')}"
     )
     cases = [names[index] for by_part in found.values() for own in by_part.values() for index in own]
     return [Finding(division.level, f"{what} leakage", text, cases, numbers)]
@@ -84,7 +81,7 @@ def shared_pictures(division: Division, pairs: Sequence[Pair], names: Sequence[s
             texts = [pair_text(pair, names, division.parts) for pair in across]
             text = (
                 f"{division.name}: {plural(len(across), 'pair')} of {kind} in different parts: {some(texts)}. "
-                f"{division.advice}"
+                f"{division.advice('keep such pictures in one part')}"
             )
             cases = [names[index] for pair in across for index in (pair.first, pair.second)]
             findings.append(Finding(division.level, kind, text, cases, {"pairs": len(across)}))

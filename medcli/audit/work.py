@@ -22,7 +22,7 @@ from medcli.audit.findings import Finding, ordered
 from medcli.audit.label_errors import label_errors
 from medcli.audit.labels import Labels, labels_of
 from medcli.audit.leakage import Division, all_pictures, shared_pictures, shared_values
-from medcli.audit.look import Look, look_at_cases
+from medcli.audit.look import SIDE, Look, look_at_cases
 from medcli.case import Case
 from medcli.config.schema import Config
 from medcli.errors import DataError
@@ -319,7 +319,8 @@ def alike(data: Data) -> tuple[list[Pair], list[Finding]]:
     again = {index for group in groups for index in group[1:]}  # the first stands for its copies
     usable = np.array([index not in again and not look.constant for index, look in enumerate(data.looks)])
     thumbs = np.stack([look.thumb.astype(np.float32).mean(-1) for look in data.looks])
-    near, left = near_pairs(thumbs, usable)
+    coarse = np.array([min(look.facts["rows"], look.facts["columns"]) < SIDE for look in data.looks])
+    near, left = near_pairs(thumbs, usable, coarse)
     findings = all_pictures(
         pairs + near, data.names, data.patients, ["|".join(case.classes) for case in data.cases]
     )

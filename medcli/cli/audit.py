@@ -45,6 +45,7 @@ def audit(
     assert settings.prepared is not None  # filled in by load_config
     folder = out or settings.prepared.with_name(f"{settings.prepared.name}-audit")
 
+    from medcli.audit.findings import plural
     from medcli.audit.work import audit as work
 
     with progress_bars() as progress:
@@ -58,7 +59,8 @@ def audit(
         ]
         counts = Counter(finding.level for finding in result.findings)
         title = f"{result.cases} cases of {result.patients} patients"
-        show.table(f"{title}: {counts['leak']} leaks, {counts['warning']} warnings", rows)
+        found = f"{plural(counts['leak'], 'leak')}, {plural(counts['warning'], 'warning')}"
+        show.table(f"{title}: {found}", rows)
         where = folder / ("audit.html" if report else "audit.json")
         print(f"Report: {where}  ({show.duration(result.seconds)})")
     leaks = [finding for finding in result.findings if finding.level == "leak"]

@@ -106,3 +106,17 @@ def test_flat_and_excluded_pictures_match_nothing():
 
 def test_exact_groups():
     assert exact_groups(["a", "b", "a", "", "", "c", "b", "a"]) == [[0, 2, 7], [1, 6]]
+
+
+def test_pictures_with_little_detail_must_be_more_alike():
+    images = pictures(12)
+    everything, coarse = np.ones(13, bool), np.arange(13) == 12
+    noise = np.random.default_rng(3).normal(0, 1, images[3].shape)
+    seen = []
+    for strength in range(0, 60, 3):
+        thumbs = small([*images, np.clip(images[3] + strength * noise, 0, 255).astype(np.uint8)])
+        pairs = near_pairs(thumbs, everything)[0]
+        strict = near_pairs(thumbs, everything, coarse)[0]
+        assert strict == [pair for pair in pairs if pair.correlation >= 0.94]
+        seen.append((len(pairs), len(strict)))
+    assert {(1, 1), (1, 0), (0, 0)} <= set(seen)
