@@ -55,7 +55,7 @@ def test_run_folder_holds_what_the_later_commands_need(undisturbed):
     names = {path.name for path in (folder / "run").iterdir()}
     assert names >= {
         "config.yaml", "plan.yaml", "manifest.csv", "environment.json", "model.keras", "model.keras.sha256",
-        "checkpoints", "history.csv", "curves.png", "logs",
+        "validation.csv", "calibration.json", "checkpoints", "history.csv", "curves.png", "logs",
     }  # fmt: skip
     assert result.epochs == 4
     assert 0 <= result.best["val_auroc"] <= 1

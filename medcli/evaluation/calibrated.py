@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from medcli.calibration import Calibration, Validation
-from medcli.evaluation.answers import Answers, by_patient, confidence, interval_text
+from medcli.evaluation.answers import Answers, Interval, by_patient, confidence, interval_text
 from medcli.evaluation.judge import Plot, Section, Table
 from medcli.evaluation.plots import reliability_figure
 from medcli.metrics import calibration as metrics
@@ -19,11 +19,17 @@ MOST_CURVES = 7
 
 
 def calibration_section(
-    answers: Answers, calibration: Calibration | None
+    answers: Answers, calibration: Calibration | None, bounds: dict[str, Interval]
 ) -> tuple[Section, dict[str, Any], list[str]]:
-    """The section, its numbers for metrics.json, and warnings."""
+    """The section, its numbers for metrics.json, and warnings.
+
+    Args:
+        bounds: Intervals of `ece/CLASS` and `brier/CLASS`, measured already.
+    """
     before = {name: _class_quality(answers, index, answers.raw) for name, index in _shown(answers)}
     after = {name: _class_quality(answers, index, answers.probabilities) for name, index in _shown(answers)}
+    for name, found in after.items():
+        found |= {f"{key}_interval": bounds[f"{key}/{name}"] for key in ("ece", "brier")}
     content: dict[str, Any] = {
         "bins": f"{metrics.BINS} of equal mass",
         "method": "none" if calibration is None else calibration.scaling.method,
@@ -76,34 +82,35 @@ def _on_validation(calibration: Calibration) -> Table:
     return Table(rows, f"On the validation part ({size}), cross-validated. Chosen: {calibration.why}.")
 
 
+HERE = {
+    "ece": "calibration error",
+    "ece_of_a_perfect_model": "... that chance gives a perfect model",
+    "ece_of_a_perfect_model_at_most": "... and at most (95 %)",
+    "brier": "Brier score",
+    "reliability": "... reliability (0 is best)",
+    "resolution": "... resolution (more is better)",
+    "uncertainty": "... uncertainty (of the truth)",
+    "slope": "slope (1 is best)",
+    "intercept": "intercept (0 is best)",
+}
+"""What the table tells, in this order."""
+
+
 def _here(content: dict[str, Any], *, scaled: bool) -> Table:
-    stages = [("before scaling", content["here_before"])] if scaled else []
-    stages.append(("as predicted" if scaled else "as the network gives them", content["here"]))
-    rows = [
-        {
-            "class": name,
-            "probabilities": stage,
-            "calibration error": found["ece"],
-            "of a perfect model": f"{found['ece_of_a_perfect_model']:.3f}, "
-            f"at most {found['ece_of_a_perfect_model_at_most']:.3f}",
-            "Brier": found["brier"],
-            "reliability": found["reliability"],
-            "resolution": found["resolution"],
-            "uncertainty": found["uncertainty"],
-            "slope": found["slope"],
-            "slope, 95 %": interval_text(found["slope_interval"], 2),
-            "intercept": found["intercept"],
-            "intercept, 95 %": interval_text(found["intercept_interval"], 2),
-        }
-        for stage, classes in stages
-        for name, found in classes.items()
-    ]
+    stages = {"before scaling": content["here_before"]} if scaled else {}
+    stages["as predicted" if scaled else "as the network gives them"] = content["here"]
+    rows = []
+    for name in content["here"]:
+        for key, title in HERE.items():
+            row: dict[str, Any] = {"class": name, "measure": title}
+            for stage, classes in stages.items():
+                row[stage] = classes[name][key]
+            bounds = content["here"][name].get(f"{key}_interval")
+            rows.append(row | {"95 %": interval_text(bounds) if bounds else ""})
     return Table(
         rows,
-        f"On these cases; {content['bins']} bins. Of a perfect model: the error that chance alone gives with "
-        "so many cases, its mean and its 95th percentile. Brier = reliability (0 is best) - resolution + "
-        "uncertainty, up to differences within bins. Slope 1 and intercept 0 are perfect: a slope below 1 "
-        "means too extreme, an intercept below 0 too high probabilities.",
+        f"On these cases; {content['bins']} bins. Brier = reliability - resolution + uncertainty, up to "
+        "differences within bins. A slope below 1 means too extreme, an intercept below 0 too high probabilities.",
     )
 
 
@@ -194,7 +201,7 @@ def shift_section(
 def _shift_tables(content: dict[str, Any]) -> list[Table]:
     scores = [
         {"score": name, "mean on validation": found["validation_mean"], "mean here": found["mean"]}
-        | {"distance": found["distance"], "p": found["p"]}
+        | {"distance": found["distance"], "p": _p_text(found["p"])}
         for name, found in content["scores"].items()
     ]
     classes = [

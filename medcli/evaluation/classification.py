@@ -129,7 +129,7 @@ class ClassificationJudge:
 
     def _with_sections(self, measured: Measured, answers: Answers) -> Measured:
         calibration = self.calibration
-        quality, content, notes = calibration_section(answers, calibration)
+        quality, content, notes = calibration_section(answers, calibration, measured.intervals)
         decisions, decided = decision_section(answers, calibration, self.settings)
         refusal, refused, more = refusal_section(answers, calibration, measured.overall, measured.intervals)
         sections, notes = [quality, decisions, refusal], notes + more

@@ -16,7 +16,6 @@ from medcli.metrics import decision as metrics
 TOLD = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 """Thresholds of the decision curve that are put into the table."""
 MOST_CURVES = 7
-RATES = ("sensitivity", "specificity", "ppv", "npv", "called")
 
 
 def prevalences(settings: Evaluate, answers_classes: list[str], positive: int | None) -> dict[str, float]:
@@ -142,24 +141,34 @@ def _curve(answers: Answers, index: int) -> dict[str, Any]:
 def _operating_table(content: dict[str, Any]) -> Table:
     rows = []
     for name, found in content["thresholds"].items():
-        then, bounds = found["on_validation"] or {}, found["intervals"]
-        row = {"class": name, "threshold": found["threshold"]}
-        row |= {"positive": found["positives"], "negative": found["negatives"]}
-        for rate in ("sensitivity", "specificity"):
-            row |= {f"{rate} on validation": then.get(rate), rate: found[rate]}
-            row |= {f"{rate}, 95 %": interval_text(bounds[rate])}
-        for rate in ("ppv", "npv"):
-            row |= {rate.upper(): found[rate], f"{rate.upper()}, 95 %": interval_text(bounds[rate])}
+        rows.append(
+            {
+                "class": name,
+                "measure": "threshold",
+                "on validation": None,
+                "here": found["threshold"],
+                "95 %": "",
+            }
+        )
+        titles = {"sensitivity": "sensitivity", "specificity": "specificity", "ppv": "PPV", "npv": "NPV"}
         if found["expected_prevalence"] is not None:
-            for rate in ("ppv", "npv"):
-                title = f"{rate.upper()} at {found['expected_prevalence']:g}"
-                row |= {title: found[f"{rate}_at_prevalence"]}
-                row |= {f"{title}, 95 %": interval_text(bounds[f"{rate}_at_prevalence"])}
-        rows.append(row)
+            where = f"where {found['expected_prevalence']:g} are positive"
+            titles |= {"ppv_at_prevalence": f"PPV {where}", "npv_at_prevalence": f"NPV {where}"}
+        titles["called"] = "share called positive"
+        then = found["on_validation"] or {}
+        rows += [
+            {"class": name, "measure": title, "on validation": then.get(key), "here": found[key]}
+            | {"95 %": interval_text(found["intervals"][key])}
+            for key, title in titles.items()
+        ]
+    counted = "; ".join(
+        f"{name} {found['positives']} of {found['positives'] + found['negatives']} cases"
+        for name, found in content["thresholds"].items()
+    )
     return Table(
         rows,
-        f"Threshold chosen on the validation part for: {content['aim']}. PPV and NPV hold at the prevalence of "
-        "these cases" + (", and at the given one." if any("at " in key for key in rows[0]) else "."),
+        f"At the threshold chosen on the validation part for: {content['aim']}. PPV and NPV hold at the prevalence "
+        f"of these cases ({counted}) where no other is named.",
     )
 
 
