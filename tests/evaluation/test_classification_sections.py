@@ -212,3 +212,28 @@ def test_several_labels_have_all_sections(tmp_path):
     assert 0 <= result.measures["set_coverage"] <= 1 and "ece/old" in result.measures
     with pytest.raises(ConfigError, match=r"expected a mapping \{class: share\}"):
         evaluate(run, predictor=runs.Answers(answer), settings=Evaluate(prevalence=0.3), force=True)
+
+
+def test_three_classes_of_which_one_never_comes(tmp_path):
+    run = runs.classification(tmp_path, cases=80)
+    plan = run.plan.model_copy(update={"classes": ["healthy", "ill", "old"]})
+    run = replace(run, plan=plan)
+    (run.folder / "model.keras").write_bytes(b"weights")
+    random = np.random.default_rng(0)
+    names = [f"v{number}" for number in range(400)]
+    true = random.dirichlet([1, 1, 0.5], 400)
+    truth = np.array([random.multinomial(1, row) for row in true], bool)
+    sharp = true**2 / (true**2).sum(1, keepdims=True)
+    known = learn(run.folder, Validation(names, names, truth, sharp), run.config, plan)
+    assert known.scaling.temperature == pytest.approx([2], rel=0.2)
+
+    def answer(case, image):
+        raw = np.float32(random.dirichlet([1, 5, 1] if "ill" in case.classes else [5, 1, 1]))
+        return Prediction(probabilities=known.scaled(raw), raw_probabilities=raw)
+
+    result = evaluate(run, predictor=runs.Answers(answer))
+    content = metrics_of(result)
+    assert content["calibration"]["here"]["old"]["slope"] is None, "without such a case there is no line"
+    assert content["decisions"]["thresholds"]["old"]["sensitivity"] is None
+    assert content["decisions"]["thresholds"]["ill"]["specificity"] > 0.5
+    assert np.isnan(result.measures["set_coverage/old"]) and result.measures["set_coverage"] > 0.5
