@@ -7,6 +7,7 @@ from scipy import ndimage
 
 from medcli.deidentify.pixels import networks
 from medcli.deidentify.pixels.boxes import Box, grow, shift, sides
+from medcli.deidentify.pixels.resampling import resize
 
 _SEEN = 0.3
 _SMALL, _LARGE = 288, 1024
@@ -85,7 +86,7 @@ def _at_scale(display: np.ndarray, scale: float) -> list[Line]:
     rows, columns = display.shape[:2]
     if scale != 1:
         shape = (round(rows * scale), round(columns * scale))
-        seen = networks.likelihood(networks.resize(display, shape).round().astype(np.uint8))
+        seen = networks.likelihood(resize(display, shape).round().astype(np.uint8))
     else:
         seen = networks.likelihood(display)
     labels, _ = ndimage.label(seen > _SEEN)

@@ -4,16 +4,18 @@ import numpy as np
 from scipy import ndimage
 
 from medcli.deidentify.pixels import networks
-from medcli.deidentify.pixels.boxes import Box, cut, in_line, overlaps, transposed
+from medcli.deidentify.pixels.boxes import Box, cut, grow, in_line, overlaps, sides, transposed
+from medcli.deidentify.pixels.drawn import Row, score_rows
 from medcli.deidentify.pixels.lines import Line, detect
 from medcli.deidentify.pixels.networks import Reading
 from medcli.deidentify.pixels.strokes import fit
 
 _TALLEST, _LARGE = 160, 32
-_WIDEST_READ = 10
+_WIDEST_READ = 6
 _WORTH_READING = 0.45
 _READS_PER_TILE = 10
-_SURE_SCORE, _SURE_SHAPE, _SURE_AFTER = 0.9, 3.0, 2
+_MOST_ROWS, _LIKELY_ROW, _SURE_ROW, _ROW_SCORE = 12, 0.0, 2.0, 0.8
+_SURE_SCORE, _SURE_SHAPE, _SURE_AFTER = 0.88, 3.0, 1
 
 
 def find(display: np.ndarray, *, anatomy: list[Box] | None = None) -> list[Box]:
@@ -25,10 +27,35 @@ def find(display: np.ndarray, *, anatomy: list[Box] | None = None) -> list[Box]:
     )
     believed, doubted = _believe(display, candidates, anatomy)
     believed += _beside(believed, doubted)
-    boxes: list[Box] = []
-    for line in believed:
-        boxes += line.tiles or [fit(display, line.rough, line.core)]
-    return boxes
+    boxes = [box for line in believed for box in line.tiles or [fit(display, line.rough, line.core)]]
+    return boxes + _overlooked(display, boxes)
+
+
+def _overlooked(display: np.ndarray, boxes: list[Box]) -> list[Box]:
+    """Rows of strokes that the network passed over, where they can be read or continue a line that was."""
+    covered = np.zeros(display.shape[:2], bool)
+    for box in boxes:
+        cut(covered, box)[...] = True
+    found: list[Box] = []
+    rows = sorted(score_rows(display), key=lambda row: row.score, reverse=True)
+    for row in rows[:_MOST_ROWS]:
+        if row.score < _LIKELY_ROW or cut(covered, row.box).mean() > 0.3:
+            continue
+        line = _as_line(row, display.shape)
+        if _continues(row, boxes) or _readable(display, line, False):
+            found.append(fit(display, line.rough, line.core))
+            cut(covered, found[-1])[...] = True
+    return found
+
+
+def _as_line(row: Row, shape: tuple[int, ...]) -> Line:
+    return Line(row.box, grow(row.box, 0.2 * min(sides(row.box)) + 1, shape), _ROW_SCORE, 1.0)
+
+
+def _continues(row: Row, boxes: list[Box]) -> bool:
+    """Whether a row that is likely to be text stands in line with text."""
+    box, others = (transposed(row.box), map(transposed, boxes)) if row.turned else (row.box, iter(boxes))
+    return row.score >= _SURE_ROW and any(in_line(box, other) for other in others)
 
 
 def _believe(
