@@ -19,8 +19,7 @@ OPTIONS = {
     "clean_structured_content": "structured",
     "clean_graphics": "graphics",
 }
-DEVICE = """StationName DeviceSerialNumber GantryID DetectorID PlateID CassetteID GeneratorID DeviceLabel DeviceUID
-    DeviceDescription ScheduledStationName PerformedStationName TreatmentMachineName XRaySourceID LensSerialNumber
+DEVICE = """StationName DeviceSerialNumber GantryID DetectorID PlateID CassetteID GeneratorID DeviceLabel     DeviceDescription ScheduledStationName PerformedStationName TreatmentMachineName XRaySourceID LensSerialNumber
     UniqueDeviceIdentifier SourceSerialNumber ScheduledStudyLocation ManufacturerDeviceIdentifier UDISequence
     ScheduledStationNameCodeSequence PerformedStationNameCodeSequence TransducerIdentificationSequence"""
 INSTITUTION = """InstitutionName InstitutionAddress InstitutionalDepartmentName InstitutionCodeSequence
@@ -35,7 +34,7 @@ DATES = """StudyDate SeriesDate AcquisitionDate ContentDate AcquisitionDateTime 
     VerificationDateTime IssueDateOfImagingServiceRequest StudyVerifiedDate StudyReadDate StudyArrivalDate
     StudyCompletionDate DateOfLastCalibration TreatmentDate ReviewDate InterpretationApprovalDate
     DischargeDate ScheduledAdmissionDate ProcedureStepCancellationDateTime CurveDate OverlayDate Date DateTime"""
-DESCRIPTORS = """StudyDescription SeriesDescription ImageComments PatientComments ProtocolName VisitComments
+DESCRIPTORS = """RequestingService ServiceEpisodeDescription RequestAttributesSequence StudyDescription SeriesDescription ImageComments PatientComments ProtocolName VisitComments
     DerivationDescription AcquisitionComments AdditionalPatientHistory Allergies FrameComments Occupation
     PerformedProcedureStepDescription RequestedProcedureDescription ScheduledProcedureStepDescription MedicalAlerts
     ReasonForStudy StudyComments RequestedProcedureComments ImagingServiceRequestComments InterpretationText
@@ -43,28 +42,27 @@ DESCRIPTORS = """StudyDescription SeriesDescription ImageComments PatientComment
     SpecialNeeds DischargeDiagnosisDescription AdmittingDiagnosesDescription StructureSetLabel StructureSetName
     ROIName ROIDescription RTPlanLabel RTPlanName ReasonForTheRequestedProcedure PreMedication ContentSequence
     AcquisitionContextSequence GraphicAnnotationSequence ConfidentialityConstraintOnPatientDataDescription"""
-REMOVED = """PatientBirthName PatientMotherBirthName OtherPatientNames OtherPatientIDs PatientAddress
+REMOVED = """ConfidentialityConstraintOnPatientDataDescription UID PatientBirthName PatientMotherBirthName OtherPatientNames OtherPatientIDs PatientAddress
     PatientTelephoneNumbers PatientTelecomInformation MilitaryRank BranchOfService CountryOfResidence RegionOfResidence
     MedicalRecordLocator PatientInsurancePlanCodeSequence PatientReligiousPreference PatientInstitutionResidence
     IssuerOfPatientID OtherPatientIDsSequence CurrentPatientLocation ReferringPhysicianAddress
     ReferringPhysicianTelephoneNumbers ReferringPhysicianIdentificationSequence PhysiciansOfRecord
-    PerformingPhysicianName NameOfPhysiciansReadingStudy OperatorsName RequestingPhysician RequestingService
-    ScheduledPerformingPhysicianName ReviewerName InterpretationRecorder InterpretationTranscriber
+    PerformingPhysicianName NameOfPhysiciansReadingStudy OperatorsName RequestingPhysician     ScheduledPerformingPhysicianName ReviewerName InterpretationRecorder InterpretationTranscriber
     InterpretationAuthor PhysicianApprovingInterpretation DistributionName DistributionAddress
     HumanPerformerName HumanPerformerOrganization VerifyingObserverName VerifyingOrganization PersonName
     PersonAddress PersonTelephoneNumbers OrderEnteredBy OrderEntererLocation OrderCallbackPhoneNumber
     NamesOfIntendedRecipientsOfResults PatientTransportArrangements PerformedLocation AdmissionID
-    ServiceEpisodeID ServiceEpisodeDescription FillerOrderNumberImagingServiceRequest
+    ServiceEpisodeID FillerOrderNumberImagingServiceRequest
     PlacerOrderNumberImagingServiceRequest RequestedProcedureID RequestedProcedureLocation ScheduledProcedureStepID
     PerformedProcedureStepID PatientBirthTime ResultsID InterpretationID InterpretationIDIssuer ResponsiblePerson
     ResponsibleOrganization ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialSubjectID
-    ContentCreatorName ReferencedPatientSequence ReferencedStudySequence ActualHumanPerformersSequence
-    RequestAttributesSequence OriginalAttributesSequence PersonIdentificationCodeSequence
+    ContentCreatorName ActualHumanPerformersSequence
+    OriginalAttributesSequence PersonIdentificationCodeSequence
     PerformingPhysicianIdentificationSequence VerifyingObserverSequence AuthorObserverSequence ParticipantSequence
     CustodialOrganizationSequence ModifiedAttributesSequence TextString StudyID ContainerIdentifier"""
-UIDS = """InstanceCreatorUID IrradiationEventUID SynchronizationFrameOfReferenceUID ConcatenationUID TransactionUID
+UIDS = """ReferencedPatientSequence ReferencedStudySequence InstanceCreatorUID IrradiationEventUID SynchronizationFrameOfReferenceUID ConcatenationUID TransactionUID
     DimensionOrganizationUID FiducialUID DoseReferenceUID TrackingUID TargetUID StorageMediaFileSetUID
-    RelatedFrameOfReferenceUID PaletteColorLookupTableUID ObservationUID SpecimenUID UID"""
+    RelatedFrameOfReferenceUID PaletteColorLookupTableUID ObservationUID SpecimenUID"""
 
 
 @dataclass(frozen=True)
