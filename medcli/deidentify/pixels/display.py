@@ -18,6 +18,8 @@ def to_display(picture: np.ndarray) -> np.ndarray:
     values = picture[..., :3] if picture.ndim == 3 else picture
     if values.ndim == 3 and values.shape[2] != 3:
         values = values[..., 0]
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
     knots, levels = _scale(values)
     if levels[-1] == 0:
         return np.zeros(values.shape, np.uint8)
@@ -25,7 +27,7 @@ def to_display(picture: np.ndarray) -> np.ndarray:
         least = int(knots[0])
         table = np.interp(np.arange(least, int(knots[-1]) + 1), knots, levels)
         return (table / levels[-1] * 255).astype(np.uint8)[values.astype(np.int32) - least]
-    return (np.interp(values, knots, levels) / levels[-1] * 255).astype(np.uint8)
+    return (np.nan_to_num(np.interp(values, knots, levels)) / levels[-1] * 255).astype(np.uint8)
 
 
 def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

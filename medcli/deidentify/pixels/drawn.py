@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medcli.deidentify.pixels.boxes import Box, grow, overlaps, transposed
+from medcli.deidentify.pixels.boxes import Box, grow, in_line, overlaps, transposed
 from medcli.deidentify.pixels.glyphs import Glyphs, relief, rows_of, strokes
 from medcli.deidentify.pixels.resampling import resize
 from medcli.deidentify.pixels.strokes import fit
 
 _THRESHOLDS = (18, 60)
 _SMALL = 288
-_SURE, _SURE_TURNED, _SUSPECT = 3.0, 5.0, 0.0
+_SURE, _SURE_TURNED, _SUSPECT, _NEAR = 3.0, 5.0, 0.0, -1.0
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,22 @@ class Row:
 
 def find(display: np.ndarray, *, anatomy: list[Box] | None = None) -> list[Box]:
     """The boxes of the lines of text in a (row, column[, 3]) uint8 picture; `anatomy` as in `pixels.find_in`."""
-    boxes = []
-    for row in score_rows(display):
-        suspect = anatomy is not None and not any(overlaps(row.box, box) for box in anatomy)
-        if row.score >= (_SUSPECT if suspect else _SURE_TURNED if row.turned else _SURE):
-            boxes.append(fit(display, grow(row.box, 2, display.shape), row.box))
-    return _largest(boxes)
+    rows = score_rows(display)
+    sure = [row for row in rows if row.score >= _needed(row, anatomy)]
+    near = [row for row in rows if row.score >= _NEAR and _joins(row, sure)]
+    return _largest([fit(display, grow(row.box, 2, display.shape), row.box) for row in sure + near])
+
+
+def _needed(row: Row, anatomy: list[Box] | None) -> float:
+    if anatomy is not None and not any(overlaps(row.box, box) for box in anatomy):
+        return _SUSPECT
+    return _SURE_TURNED if row.turned else _SURE
+
+
+def _joins(row: Row, others: list[Row]) -> bool:
+    if row.turned:
+        return any(o.turned and in_line(transposed(row.box), transposed(o.box)) for o in others)
+    return any(not o.turned and in_line(row.box, o.box) for o in others)
 
 
 def score_rows(display: np.ndarray) -> list[Row]:
@@ -70,138 +80,73 @@ def _largest(boxes: list[Box]) -> list[Box]:
     return kept
 
 
-def describe(row: Glyphs, *, turned: bool, scale: int) -> np.ndarray:
+def describe(row: Glyphs, *, turned: bool, scale: int) -> dict[str, float]:
     """The numbers that a row is judged by; heights and gaps are measured in its median height."""
     height = float(np.median(row.height))
-    x0, y0, x1, y1 = row.box
+    contrast = float(np.median(row.contrast))
+    thickness = float(np.median(row.thickness))
     letters = np.maximum(1, row.width / (0.65 * row.height))
     gaps = row.x0[1:] - np.maximum.accumulate(row.x1)[:-1]
-    thickness = float(np.median(row.thickness))
-    return np.array(
-        [
-            np.log(len(row)),
-            np.log(letters.sum()),
-            row.height.std() / height,
-            min(row.y1.std(), row.y0.std()) / height,
-            row.level.std() / max(float(np.median(row.contrast)), 1.0),
-            row.unevenness.mean(),
-            row.core.mean(),
-            thickness,
-            row.thickness.std() / thickness,
-            (row.area / (row.width * row.height)).mean(),
-            gaps.std() / height,
-            np.median(gaps) / height,
-            np.log(np.median(row.contrast)),
-            np.log(height),
-            row.area.sum() / ((x1 - x0) * (y1 - y0)),
-            row.thickness.mean() / height,
-            (y1 - y0) / height,
-            float(turned),
-            float(scale > 1),
-        ]
-    )
+    x0, y0, x1, y1 = row.box
+    numbers = {
+        "strokes, log": np.log(len(row)),
+        "letters, log": np.log(letters.sum()),
+        "heights differ": row.height.std() / height,
+        "line is wavy": min(row.y1.std(), row.y0.std()) / height,
+        "greys differ": row.level.std() / max(contrast, 1),
+        "uneven": row.unevenness.mean(),
+        "hard edges": row.core.mean(),
+        "thickness": thickness,
+        "thicknesses differ": row.thickness.std() / thickness,
+        "strokes fill their boxes": (row.area / (row.width * row.height)).mean(),
+        "gaps differ": gaps.std() / height,
+        "gap": np.median(gaps) / height,
+        "contrast, log": np.log(contrast),
+        "height, log": np.log(height),
+        "ink": row.area.sum() / ((x1 - x0) * (y1 - y0)),
+        "thickness by height": row.thickness.mean() / height,
+        "height of the row": (y1 - y0) / height,
+        "turned": turned,
+        "enlarged": scale > 1,
+    }
+    return {name: float(number) for name, number in numbers.items()}
 
 
-def _possible(row: Glyphs, numbers: np.ndarray, *, turned: bool) -> bool:
-    """Not the bars and stripes of test patterns, and enough strokes where they stand above each other."""
-    fill, slender, tall = numbers[9], numbers[15], numbers[16]
-    return len(row) >= 3 + turned and bool(fill < 0.9 and slender > 0.04 and tall < 2.2)
+def _possible(row: Glyphs, numbers: dict[str, float], *, turned: bool) -> bool:
+    """Not the bars and stripes of test patterns; few strokes only on a straight line, and not above each other."""
+    stripes = numbers["strokes fill their boxes"] >= 0.9 or numbers["thickness by height"] <= 0.04
+    enough = len(row) >= 4 or (not turned and numbers["line is wavy"] <= 0.15)
+    return enough and not stripes and numbers["height of the row"] < 2.2
 
 
-def score(numbers: np.ndarray) -> float:
+def score(numbers: dict[str, float]) -> float:
     """Log odds that a row with these numbers is text."""
-    scaled = (numbers - _MEAN) / _SPREAD
-    return float(_CONSTANT + scaled @ _WEIGHTS + scaled[:-2] ** 2 @ _SQUARES)
+    total = _CONSTANT
+    for name, (mean, spread, weight, weight_of_square) in _TABLE.items():
+        scaled = (numbers[name] - mean) / spread
+        total += weight * scaled + weight_of_square * scaled**2
+    return total
 
 
 _CONSTANT = -0.3027
-_MEAN = np.array(
-    [
-        1.62,
-        2.014,
-        0.2007,
-        0.1304,
-        0.0724,
-        0.08051,
-        0.6216,
-        1.604,
-        0.1342,
-        0.5399,
-        0.2386,
-        0.138,
-        4.644,
-        2.432,
-        0.3365,
-        0.1428,
-        1.472,
-        0.2342,
-        0.359,
-    ]
-)
-_SPREAD = np.array(
-    [
-        0.4923,
-        0.5175,
-        0.1206,
-        0.1074,
-        0.06219,
-        0.03321,
-        0.2344,
-        0.6259,
-        0.09019,
-        0.1315,
-        0.2468,
-        0.4295,
-        0.6468,
-        0.4726,
-        0.1325,
-        0.04657,
-        0.3406,
-        0.4235,
-        0.4797,
-    ]
-)
-_WEIGHTS = np.array(
-    [
-        2.533,
-        -0.09612,
-        0.003857,
-        -0.9844,
-        -1.078,
-        -1.243,
-        0.8055,
-        -0.1928,
-        0.06101,
-        1.294,
-        -0.07809,
-        0.5092,
-        1.635,
-        0.4371,
-        2.001,
-        -1.085,
-        0.04699,
-        -1.726,
-        0.776,
-    ]
-)
-_SQUARES = np.array(
-    [
-        -0.1824,
-        -0.1126,
-        0.1683,
-        0.2217,
-        0.2756,
-        0.14,
-        0.1857,
-        0.2158,
-        0.07194,
-        -0.144,
-        0.0143,
-        0.03445,
-        0.2511,
-        -0.2465,
-        0.06593,
-        0.02288,
-        -0.2117,
-    ]
-)
+_TABLE = {  # mean and spread of each number that `describe` gives, its weight and that of its square
+    "strokes, log": (1.62, 0.4923, 2.533, -0.1824),
+    "letters, log": (2.014, 0.5175, -0.09612, -0.1126),
+    "heights differ": (0.2007, 0.1206, 0.003857, 0.1683),
+    "line is wavy": (0.1304, 0.1074, -0.9844, 0.2217),
+    "greys differ": (0.0724, 0.06219, -1.078, 0.2756),
+    "uneven": (0.08051, 0.03321, -1.243, 0.14),
+    "hard edges": (0.6216, 0.2344, 0.8055, 0.1857),
+    "thickness": (1.604, 0.6259, -0.1928, 0.2158),
+    "thicknesses differ": (0.1342, 0.09019, 0.06101, 0.07194),
+    "strokes fill their boxes": (0.5399, 0.1315, 1.294, -0.144),
+    "gaps differ": (0.2386, 0.2468, -0.07809, 0.0143),
+    "gap": (0.138, 0.4295, 0.5092, 0.03445),
+    "contrast, log": (4.644, 0.6468, 1.635, 0.2511),
+    "height, log": (2.432, 0.4726, 0.4371, -0.2465),
+    "ink": (0.3365, 0.1325, 2.001, 0.06593),
+    "thickness by height": (0.1428, 0.04657, -1.085, 0.02288),
+    "height of the row": (1.472, 0.3406, 0.04699, -0.2117),
+    "turned": (0.2342, 0.4235, -1.726, 0),
+    "enlarged": (0.359, 0.4797, 0.776, 0),
+}

@@ -4,6 +4,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from medcli.deidentify.pixels.boxes import Box
 
@@ -137,12 +139,12 @@ def _measured(
         top,
         right,
         bottom,
-        area=area,
-        level=level,
-        contrast=contrast,
-        unevenness=np.sqrt(np.maximum(square - level**2, 0)) / np.maximum(contrast, 1),
-        core=cores / area,
-        thickness=area / np.maximum(boundary, 1),
+        area,
+        level,
+        contrast,
+        np.sqrt(np.maximum(square - level**2, 0)) / np.maximum(contrast, 1),
+        cores / area,
+        area / np.maximum(boundary, 1),
     )
 
 
@@ -178,9 +180,6 @@ def _groups(glyphs: Glyphs) -> np.ndarray:
     second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(reach) - reach, reach)
     joined = _neighbours(glyphs.take(first), glyphs.take(second))
     first, second = first[joined], second[joined]
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     links = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(glyphs), len(glyphs)))
     return connected_components(links, directed=False)[1] if len(glyphs) else here
 
