@@ -19,7 +19,9 @@ OPTIONS = {
     "clean_structured_content": "structured",
     "clean_graphics": "graphics",
 }
-DEVICE = """StationName DeviceSerialNumber GantryID DetectorID PlateID CassetteID GeneratorID DeviceLabel     DeviceDescription ScheduledStationName PerformedStationName TreatmentMachineName XRaySourceID LensSerialNumber
+DEVICE = """StationName DeviceSerialNumber GantryID DetectorID PlateID CassetteID GeneratorID DeviceLabel
+    DeviceDescription ScheduledStationName PerformedStationName TreatmentMachineName XRaySourceID
+    LensSerialNumber
     UniqueDeviceIdentifier SourceSerialNumber ScheduledStudyLocation ManufacturerDeviceIdentifier UDISequence
     ScheduledStationNameCodeSequence PerformedStationNameCodeSequence TransducerIdentificationSequence"""
 INSTITUTION = """InstitutionName InstitutionAddress InstitutionalDepartmentName InstitutionCodeSequence
@@ -34,7 +36,8 @@ DATES = """StudyDate SeriesDate AcquisitionDate ContentDate AcquisitionDateTime 
     VerificationDateTime IssueDateOfImagingServiceRequest StudyVerifiedDate StudyReadDate StudyArrivalDate
     StudyCompletionDate DateOfLastCalibration TreatmentDate ReviewDate InterpretationApprovalDate
     DischargeDate ScheduledAdmissionDate ProcedureStepCancellationDateTime CurveDate OverlayDate Date DateTime"""
-DESCRIPTORS = """RequestingService ServiceEpisodeDescription RequestAttributesSequence StudyDescription SeriesDescription ImageComments PatientComments ProtocolName VisitComments
+DESCRIPTORS = """RequestingService ServiceEpisodeDescription RequestAttributesSequence StudyDescription
+    SeriesDescription ImageComments PatientComments ProtocolName VisitComments
     DerivationDescription AcquisitionComments AdditionalPatientHistory Allergies FrameComments Occupation
     PerformedProcedureStepDescription RequestedProcedureDescription ScheduledProcedureStepDescription MedicalAlerts
     ReasonForStudy StudyComments RequestedProcedureComments ImagingServiceRequestComments InterpretationText
@@ -42,12 +45,15 @@ DESCRIPTORS = """RequestingService ServiceEpisodeDescription RequestAttributesSe
     SpecialNeeds DischargeDiagnosisDescription AdmittingDiagnosesDescription StructureSetLabel StructureSetName
     ROIName ROIDescription RTPlanLabel RTPlanName ReasonForTheRequestedProcedure PreMedication ContentSequence
     AcquisitionContextSequence GraphicAnnotationSequence ConfidentialityConstraintOnPatientDataDescription"""
-REMOVED = """ConfidentialityConstraintOnPatientDataDescription UID PatientBirthName PatientMotherBirthName OtherPatientNames OtherPatientIDs PatientAddress
-    PatientTelephoneNumbers PatientTelecomInformation MilitaryRank BranchOfService CountryOfResidence RegionOfResidence
+REMOVED = """ConfidentialityConstraintOnPatientDataDescription UID PatientBirthName PatientMotherBirthName
+    OtherPatientNames OtherPatientIDs PatientAddress
+        PatientTelephoneNumbers PatientTelecomInformation MilitaryRank BranchOfService CountryOfResidence
+    RegionOfResidence
     MedicalRecordLocator PatientInsurancePlanCodeSequence PatientReligiousPreference PatientInstitutionResidence
     IssuerOfPatientID OtherPatientIDsSequence CurrentPatientLocation ReferringPhysicianAddress
     ReferringPhysicianTelephoneNumbers ReferringPhysicianIdentificationSequence PhysiciansOfRecord
-    PerformingPhysicianName NameOfPhysiciansReadingStudy OperatorsName RequestingPhysician     ScheduledPerformingPhysicianName ReviewerName InterpretationRecorder InterpretationTranscriber
+        PerformingPhysicianName NameOfPhysiciansReadingStudy OperatorsName RequestingPhysician
+    ScheduledPerformingPhysicianName ReviewerName InterpretationRecorder InterpretationTranscriber
     InterpretationAuthor PhysicianApprovingInterpretation DistributionName DistributionAddress
     HumanPerformerName HumanPerformerOrganization VerifyingObserverName VerifyingOrganization PersonName
     PersonAddress PersonTelephoneNumbers OrderEnteredBy OrderEntererLocation OrderCallbackPhoneNumber
@@ -60,14 +66,16 @@ REMOVED = """ConfidentialityConstraintOnPatientDataDescription UID PatientBirthN
     OriginalAttributesSequence PersonIdentificationCodeSequence
     PerformingPhysicianIdentificationSequence VerifyingObserverSequence AuthorObserverSequence ParticipantSequence
     CustodialOrganizationSequence ModifiedAttributesSequence TextString StudyID ContainerIdentifier"""
-UIDS = """ReferencedPatientSequence ReferencedStudySequence InstanceCreatorUID IrradiationEventUID SynchronizationFrameOfReferenceUID ConcatenationUID TransactionUID
+UIDS = """ReferencedPatientSequence ReferencedStudySequence InstanceCreatorUID IrradiationEventUID
+    SynchronizationFrameOfReferenceUID ConcatenationUID TransactionUID
     DimensionOrganizationUID FiducialUID DoseReferenceUID TrackingUID TargetUID StorageMediaFileSetUID
     RelatedFrameOfReferenceUID PaletteColorLookupTableUID ObservationUID SpecimenUID"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """`keeps`: the options under which the value may stay as it is; `cleaned`: it may stay with identifiers masked."""
+        """`keeps`: the options under which the value may stay as it is; `cleaned`: it may stay with identifiers
+    masked."""
 
     tag: int
     vr: str
