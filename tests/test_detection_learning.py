@@ -365,7 +365,7 @@ def trained() -> Trained:
         model = job.build_model()
     unsure = model(tf.zeros((2, *SIZE, 1))).numpy()
     source = job.training_set(prepared, prepared.records)
-    source.total_samples = 8 * 60
+    source.total_samples = 8 * 100
     optimizer = keras.optimizers.Adam(5e-3)
     optimizer.build(model.trainable_variables)
 

@@ -47,12 +47,12 @@ DESCRIPTORS = """RequestingService ServiceEpisodeDescription RequestAttributesSe
     AcquisitionContextSequence GraphicAnnotationSequence ConfidentialityConstraintOnPatientDataDescription"""
 REMOVED = """ConfidentialityConstraintOnPatientDataDescription UID PatientBirthName PatientMotherBirthName
     OtherPatientNames OtherPatientIDs PatientAddress
-        PatientTelephoneNumbers PatientTelecomInformation MilitaryRank BranchOfService CountryOfResidence
+    PatientTelephoneNumbers PatientTelecomInformation MilitaryRank BranchOfService CountryOfResidence
     RegionOfResidence
     MedicalRecordLocator PatientInsurancePlanCodeSequence PatientReligiousPreference PatientInstitutionResidence
     IssuerOfPatientID OtherPatientIDsSequence CurrentPatientLocation ReferringPhysicianAddress
     ReferringPhysicianTelephoneNumbers ReferringPhysicianIdentificationSequence PhysiciansOfRecord
-        PerformingPhysicianName NameOfPhysiciansReadingStudy OperatorsName RequestingPhysician
+    PerformingPhysicianName NameOfPhysiciansReadingStudy OperatorsName RequestingPhysician
     ScheduledPerformingPhysicianName ReviewerName InterpretationRecorder InterpretationTranscriber
     InterpretationAuthor PhysicianApprovingInterpretation DistributionName DistributionAddress
     HumanPerformerName HumanPerformerOrganization VerifyingObserverName VerifyingOrganization PersonName
@@ -74,7 +74,7 @@ UIDS = """ReferencedPatientSequence ReferencedStudySequence InstanceCreatorUID I
 
 @dataclass(frozen=True)
 class Row:
-        """`keeps`: the options under which the value may stay as it is; `cleaned`: it may stay with identifiers
+    """`keeps`: the options under which the value may stay as it is; `cleaned`: it may stay with identifiers
     masked."""
 
     tag: int
