@@ -29,6 +29,11 @@ def sides(box: Box) -> tuple[int, int]:
     return box[2] - box[0], box[3] - box[1]
 
 
+def area(box: Box) -> int:
+    width, height = sides(box)
+    return max(width, 0) * max(height, 0)
+
+
 def overlaps(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medcli.deidentify.pixels.boxes import Box, grow, in_line, overlaps, transposed
+from medcli.deidentify.pixels.boxes import (
+    Box,
+    area,
+    grow,
+    in_line,
+    intersection,
+    overlaps,
+    transposed,
+)
 from medcli.deidentify.pixels.glyphs import Glyphs, relief, rows_of, strokes
 from medcli.deidentify.pixels.resampling import resize
 from medcli.deidentify.pixels.strokes import fit
@@ -32,7 +40,7 @@ def find(display: np.ndarray, *, anatomy: list[Box] | None = None) -> list[Box]:
     rows = score_rows(display)
     sure = [row for row in rows if row.score >= _needed(row, anatomy)]
     near = [row for row in rows if row.score >= _NEAR and _joins(row, sure)]
-    return _largest([fit(display, grow(row.box, 2, display.shape), row.box) for row in sure + near])
+    return [fit(display, grow(row.box, 2, display.shape), row.box) for row in _best(sure + near)]
 
 
 def _needed(row: Row, anatomy: list[Box] | None) -> float:
@@ -70,14 +78,17 @@ def _unscaled(box: Box, turned: bool, scale: int) -> Box:
     return x0 // scale, y0 // scale, -(-x1 // scale), -(-y1 // scale)
 
 
-def _largest(boxes: list[Box]) -> list[Box]:
-    """Without boxes that lie within another."""
-    ordered = sorted(set(boxes), key=lambda box: (box[0] - box[2]) * (box[3] - box[1]))
-    kept: list[Box] = []
-    for box in ordered:
-        if not any(o[0] <= box[0] and o[1] <= box[1] and o[2] >= box[2] and o[3] >= box[3] for o in kept):
-            kept.append(box)
+def _best(rows: list[Row]) -> list[Row]:
+    """The likeliest rows, without those that lie mostly in a likelier one."""
+    kept: list[Row] = []
+    for row in sorted(rows, key=lambda row: row.score, reverse=True):
+        if not any(_mostly_in(row.box, other.box) for other in kept):
+            kept.append(row)
     return kept
+
+
+def _mostly_in(box: Box, other: Box) -> bool:
+    return overlaps(box, other) and area(intersection(box, other)) >= 0.75 * area(box)
 
 
 def describe(row: Glyphs, *, turned: bool, scale: int) -> dict[str, float]:

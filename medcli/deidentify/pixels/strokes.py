@@ -5,6 +5,7 @@ from scipy import ndimage
 
 from medcli.deidentify.pixels.boxes import (
     Box,
+    area,
     cut,
     enclose,
     grow,
@@ -52,7 +53,7 @@ def _parts(strokes: np.ndarray, rough: Box, core: Box, cut_sides: list[bool]) ->
         if number in unbounded:  # runs into something larger, as text over anatomy does
             if overlaps(box, inner):
                 own.append(intersection(box, inner))
-        elif overlaps(box, rough) and _area(intersection(box, rough)) >= 0.4 * _area(box):
+        elif overlaps(box, rough) and area(intersection(box, rough)) >= 0.4 * area(box):
             own.append(box)
         else:
             other.append(box)
@@ -132,8 +133,3 @@ def _between(inner: Box, outer: Box) -> Box:
     """The box that is two thirds of the way from the inner to the outer one."""
     x0, y0, x1, y1 = (round(a + (b - a) * 0.7) for a, b in zip(inner, outer, strict=True))
     return x0, y0, x1, y1
-
-
-def _area(box: Box) -> int:
-    width, height = sides(box)
-    return max(width, 0) * max(height, 0)
