@@ -1,6 +1,7 @@
 """The stored samples of a DICOM image, frame by frame, without any conversion of their meaning."""
 
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -74,7 +75,7 @@ class Stored:
         if self.syntax in _BY_ITK and self._needs_itk():
             if self._decoded is None:
                 self._decoded = _with_itk(self.dataset, self.syntax)
-            self.photometric = self.dataset.PhotometricInterpretation
+            self.photometric = _unsampled(self.dataset.PhotometricInterpretation)
             yield from self._decoded
             return
         plugin = "pylibjpeg" if self.syntax == RLELossless else ""
@@ -131,7 +132,7 @@ def _with_itk(dataset: Dataset, syntax: UID) -> np.ndarray:
     bare.file_meta.TransferSyntaxUID = syntax
     bare.file_meta.MediaStorageSOPClassUID = bare.SOPClassUID
     bare.file_meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID
-    with _unnamed_file() as name:
+    with _unnamed_file() as name, _silent_decoder():
         pydicom.dcmwrite(name, bare, enforce_file_format=True)
         values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(name, imageIO="GDCMImageIO"))
     shape: list[int] = [int(dataset.get("NumberOfFrames") or 1), dataset.Rows, dataset.Columns]
@@ -152,6 +153,20 @@ def _unnamed_file() -> Iterator[str]:
     else:
         with tempfile.TemporaryDirectory() as folder:
             yield os.path.join(folder, "pixels.dcm")
+
+
+@contextmanager
+def _silent_decoder() -> Iterator[None]:
+    """Without what GDCM writes to the standard error on its way to the right decoder."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 def samples(dataset: Dataset) -> dict[str, Any]:
