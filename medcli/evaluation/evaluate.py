@@ -27,13 +27,13 @@ from medcli.config.schema import Config, Evaluate
 from medcli.errors import DataError, GateNotMet, MedcliError, UsageError
 from medcli.evaluation.choose import judge_for
 from medcli.evaluation.gates import check_known, parse_gate, unmet
-from medcli.evaluation.grouping import group_cases
 from medcli.evaluation.groups import Groups, group_names, measure_groups
 from medcli.evaluation.groups_page import group_sections
 from medcli.evaluation.judge import Extremes, Judge, Judgement, Measured, Support, flat_names, supports
 from medcli.evaluation.page import write_page
 from medcli.evaluation.selection import Selection, patients_of, select_cases
 from medcli.files import plain, sync_folder, write_csv, write_json, write_text
+from medcli.grouping import group_cases
 from medcli.image import Image
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES
 from medcli.prediction.result import Prediction

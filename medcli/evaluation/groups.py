@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medcli.evaluation.grouping import Grouping, group_cases
+from medcli.grouping import Grouping, group_cases, too_few
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES, percentile_interval
 from medcli.metrics.groups import (
     PERMUTATIONS,
@@ -291,23 +291,9 @@ def _tests(
 def _too_few(sample: Sample, cases: np.ndarray, patients: np.ndarray, fewest: int) -> str:
     """Why a group gets no numbers, or ""."""
     known = cases[sample.counted[cases].any(1)]
-    count = len(set(patients[known]))
-    if count < fewest:
-        return f"too few: {count} of at least {fewest} patients"
-    if not sample.told_apart:
-        return ""
-    half = math.ceil(fewest / 2)
-    columns = range(sample.truth.shape[1]) if sample.positive is None else [sample.positive]
-    sides = []
-    for column in columns:
-        shown = sample.truth[known, column]
-        sides.append((len(set(patients[known[shown]])), len(set(patients[known[~shown]]))))
-    if any(min(side) >= half for side in sides):
-        return ""
-    positive, negative = max(sides, key=min)
-    if sample.positive is None:
-        return f"too few: no class that at least {half} patients show and {half} do not"
-    return f"too few: {positive} patients with the class and {negative} without, of at least {half}"
+    columns = slice(None) if sample.positive is None else [sample.positive]
+    shown = sample.truth[known][:, columns] if sample.told_apart else None
+    return too_few(shown, patients[known], fewest)
 
 
 def _with_numbers(codes: np.ndarray, kept: Sequence[bool]) -> tuple[np.ndarray, int]:

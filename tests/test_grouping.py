@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medcli.evaluation.grouping import as_number, group_cases, group_column
+from medcli.grouping import ColumnRule, GroupRule, as_number, group_cases, group_column, too_few
 
 
 def column(name, values, patients=None, fewest=1):
@@ -96,3 +96,36 @@ def test_pairs_of_columns():
     # A column with one value has no intersections to tell.
     assert len(group_cases([{"a": "x", "b": "1"}, {"a": "x", "b": "2"}], ["p", "q"], fewest=1)) == 2
     assert group_cases([{}, {}], ["p", "q"], fewest=1) == []
+
+
+def test_a_rule_puts_new_cases_into_the_groups_it_was_settled_on():
+    ages = ["20", "30", "35", "41", "42", "43", "44", "61", "62", "63", "85", ""]
+    rule = ColumnRule.fit("age", ages, [str(number) for number in range(12)], fewest=2)
+    assert (rule.cuts, rule.names) == ([40, 60], ["<40", "40-59", "60+", "unknown"])
+    found = {value: rule.group(value) for value in ("39", "40", "040Y", "59.5", "99", "n/a", "old")}
+    assert found == {"39": "<40", "40": "40-59", "040Y": "40-59", "59.5": "40-59", "99": "60+"} | {
+        "n/a": "unknown",
+        "old": None,
+    }
+    sex = ColumnRule.fit("sex", ["F", "M"], ["a", "b"], fewest=1)
+    assert [sex.group(value) for value in ("M", "", "X")] == ["M", None, None]
+    many = ColumnRule.fit("site", [f"site {n}" for n in range(30)], [str(n) for n in range(30)], fewest=1)
+    assert many.group("elsewhere") == "other"
+
+
+def test_a_rule_of_several_columns_is_kept_as_text():
+    cases = [{"sex": "F", "age": str(age)} for age in range(30, 50)] + [{"sex": "", "age": "70"}]
+    rule = GroupRule.fit(["sex", "age"], cases, [str(number) for number in range(21)], fewest=3)
+    kept = GroupRule.model_validate_json(rule.model_dump_json())
+    assert kept == rule and kept.title == "sex & age"
+    assert kept.key({"sex": "F", "age": "39"}) == "sex=F & age=<40"
+    assert kept.key({"sex": "?", "age": "80", "site": "A"}) == "sex=unknown & age=40+"
+    assert kept.key({"sex": "F"}) is None and kept.key({"sex": "M", "age": "39"}) is None
+
+
+def test_too_few():
+    shown, patients = np.array([[1], [1], [0], [0]], bool), ["a", "b", "c", "c"]
+    assert too_few(None, patients, 3) == "" and too_few(shown, patients, 2) == ""
+    assert too_few(None, patients, 4) == "too few: 3 of at least 4 patients"
+    assert too_few(shown, patients, 3) == "too few: 2 patients with the class and 1 without, of at least 2"
+    assert "no class that at least 2" in too_few(np.repeat(shown, 2, axis=1), patients, 3)
