@@ -101,16 +101,16 @@ class ColumnRule(BaseModel):
         """See the module for the rules; `patients` has one entry per value."""
         texts = [_plain(value) for value in values]
         known = np.array([_is_known(text) for text in texts], bool)
-        patients = np.asarray(patients, dtype=str)[known]
+        whose = np.asarray(patients, dtype=str)[known]
         numbers = [as_number(text) for text, there in zip(texts, known, strict=True) if there]
         rest = [] if known.all() else [UNKNOWN]
         if numbers and None not in numbers and len(set(numbers)) > MOST_CODES:
             values_known = np.array(numbers, float)
-            cuts = _cuts(column, values_known, patients, fewest)
+            cuts = _cuts(column, values_known, whose, fewest)
             whole = bool((values_known == np.round(values_known)).all())
             return cls(column=column, names=_band_names(cuts, whole) + rest, cuts=cuts, whole=whole)
         labels = [_as_name(text) for text, there in zip(texts, known, strict=True) if there]
-        return cls(column=column, names=_most_common(labels, patients) + rest)
+        return cls(column=column, names=_most_common(labels, whose) + rest)
 
     def group(self, value: str) -> str | None:
         """The group of a value; None: the cases that the rule was settled on had nothing like it."""
