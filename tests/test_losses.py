@@ -84,3 +84,42 @@ def test_deep_supervision_weighs_one_and_one_half():
     outputs = [np.zeros((1, 4, 4, 2)), np.zeros((1, 2, 2, 2))]
     # full resolution: label 0; half: the voxel in row 1, column 1, which is 5: (1 * 0 + 0.5 * 5) / 1.5
     assert float(segmentation.deep_supervision(corner, labels, outputs)) == pytest.approx(2.5 / 1.5)
+
+
+def test_tversky_holds_a_missed_voxel_against_the_network():
+    # found 1.2, true 1, overlap 0.8: 2 (0.3 * 1.2 + 0.7 * 1) = 2.12 in place of 2.2
+    loss = segmentation.tversky_cross_entropy(np.array([[[1, 0]]], np.uint8), voxels([0.8, 0.4]))
+    cross_entropy = -(np.log(0.8) + np.log(0.6)) / 2
+    assert float(loss) == pytest.approx(1 - 2.6 / 3.12 + cross_entropy, abs=1e-5)
+
+
+def test_voxels_beside_another_label_count_four_times():
+    # Labels 1 1 0 0 0 0: voxels 1 and 2 are at the boundary. Weights 1 4 4 1 1 1, in all 12.
+    p = [0.9, 0.8, 0.4, 0.1, 0.1, 0.1]
+    labels = np.array([[[1, 1, 0, 0, 0, 0]]], np.uint8)
+    terms = -np.log([0.9, 0.8, 0.6, 0.9, 0.9, 0.9])
+    expected = (terms * [1, 4, 4, 1, 1, 1]).sum() / 12 + float(segmentation.dice(labels, voxels(p)))
+    loss = segmentation.boundary_cross_entropy(labels, voxels(p))
+    assert float(loss) == pytest.approx(expected, abs=1e-5)
+
+
+def test_soft_skeleton_of_a_bar_is_its_middle_row():
+    bar = np.zeros((1, 9, 20, 1), np.float32)
+    bar[0, 3:6, 2:18] = 1
+    skeleton = segmentation.soft_skeleton(tf.constant(bar)).numpy()[0, :, :, 0]
+    # Away from the two ends: the row in the middle and nothing else.
+    assert skeleton[:, 4:16].tolist() == [[float(row == 4)] * 12 for row in range(9)]
+
+
+def test_a_broken_vessel_costs_more_than_a_thin_one():
+    labels = np.zeros((1, 9, 40), np.uint8)
+    labels[0, 3:6] = 1
+    thin, broken = (np.where(labels[0] == 1, 0.99, 0.01) for _ in range(2))
+    thin[3] = 0.01  # 40 pixels missing along the side
+    broken[3:6, 14:27] = 0.01  # 39 pixels missing across
+
+    def loss(p):
+        logits = np.log(np.stack([1 - p, p], axis=-1))[None].astype(np.float32)
+        return float(segmentation.centreline_dice_cross_entropy(labels, logits))
+
+    assert loss(broken) > loss(thin) + 0.05

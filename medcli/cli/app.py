@@ -12,6 +12,7 @@ from medcli.cli import (
     deidentify,
     doctor,
     evaluate,
+    plan,
     predict,
     preprocess,
     sample,
@@ -54,6 +55,7 @@ def medcli(
 
 
 app.command()(audit.audit)
+app.command()(plan.plan)
 app.command()(preprocess.preprocess)
 app.command()(train.train)
 app.command()(evaluate.evaluate)

@@ -12,6 +12,10 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _splits(config)
     yield from _intensity(config)
     yield from _aims(config)
+    yield from _losses(config)
+
+
+CLASSIFICATION_LOSSES = ("auto", "cross_entropy", "focal", "mse")
 
 
 def _names(config: Config) -> Iterator[tuple[Key, str]]:
@@ -60,3 +64,10 @@ def _aims(config: Config) -> Iterator[tuple[Key, str]]:
         (name, value), *_ = aim.items()
         if name != "cost_fn" and value > 1:
             yield ("evaluate", "threshold"), f"expected a {name} above 0 and at most 1, got {value:g}"
+
+
+def _losses(config: Config) -> Iterator[tuple[Key, str]]:
+    known = {"classification": CLASSIFICATION_LOSSES, "detection": ("auto",)}.get(config.task)
+    if known and config.train.loss not in known:
+        names = " or ".join(f"`{name}`" for name in known)
+        yield ("train", "loss"), f"expected {names} for {config.task}, got `{config.train.loss}`"

@@ -115,13 +115,14 @@ class Model(Section):
     activation: Literal["relu", "leaky_relu", "silu", "gelu", "elu", "tanh", "sigmoid"] = Field("relu", description="Activation of the hidden layers (cnn, resnet18, unet).")
     norm: Literal["batch", "instance", "none"] = Field("batch", description="Normalisation layer.")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Dropout before the last layer.")
+    encoder: Literal["plain", "residual"] = Field("plain", description="U-Net: two convolutions per resolution, or residual blocks, more of them the coarser (1, 3, 4, 6, 6, ...) with a lighter decoder.")
     deep_supervision: bool = Field(True, description="U-Net: also learn from the lower resolutions.")
 
 
 class Train(Section):
     """How the network learns."""
 
-    loss: Literal["auto", "cross_entropy", "focal", "mse", "dice", "dice_cross_entropy"] = Field("auto", description="auto: cross_entropy, dice_cross_entropy (segmentation), box losses (detection; fixed).")
+    loss: Literal["auto", "cross_entropy", "focal", "mse", "dice", "dice_cross_entropy", "tversky_cross_entropy", "boundary_cross_entropy", "centreline_dice_cross_entropy"] = Field("auto", description="auto: cross_entropy, dice_cross_entropy (segmentation), box losses (detection; fixed). Segmentation only: dice and what follows; tversky_cross_entropy counts a missed voxel more than a false one, boundary_cross_entropy the voxels beside another label four times, centreline_dice_cross_entropy whether vessels are whole.")
     epochs: Auto | Count = Field("auto", description="Passes over the training cases; auto: by the number of cases.")
     steps_per_epoch: Auto | Count = Field("auto", description="Batches per epoch; auto: every case once (segmentation: as many patches as cover the cases).")
     max_minutes: Positive | None = Field(None, description="Time budget in minutes; the schedule is shortened so that it ends in time.")

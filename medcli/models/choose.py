@@ -56,6 +56,7 @@ def build_model(config: Config, plan: Plan) -> keras.Model:
                 activation=settings.activation,
                 norm=settings.norm,
                 dropout=settings.dropout,
+                encoder=settings.encoder,
                 deep_supervision=settings.deep_supervision,
             )
         case "classification", name:

@@ -1,5 +1,7 @@
 """A residual network of 18 layers sized to its input, for pictures and volumes (He et al. 2016, order of 2016b)."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import layers
 
@@ -49,12 +51,13 @@ def build_resnet18(
     return keras.Model(inputs, outputs, name="resnet18")
 
 
-def residual_block(x, filters: int, *, stride: int, norm: str, activation: str, name: str):
+def residual_block(x, filters: int, *, stride: int | Sequence[int], norm: str, activation: str, name: str):
     """Two 3x3 convolutions and a shortcut, which is projected where the shape changes."""
     axes = len(x.shape) - 2
     shortcut = x
-    if stride != 1 or x.shape[-1] != filters:
-        if stride != 1:
+    strided = stride != 1 if isinstance(stride, int) else any(step != 1 for step in stride)
+    if strided or x.shape[-1] != filters:
+        if strided:
             pooling = {2: layers.AveragePooling2D, 3: layers.AveragePooling3D}[axes]
             shortcut = pooling(stride, padding="same", name=f"{name}_shortcut_pool")(shortcut)
         shortcut = convolution(

@@ -1,6 +1,7 @@
 """The U-Net for pictures and volumes (Ronneberger et al. 2015).
 
-Strides per axis and deep supervision as in Isensee et al. 2021.
+Strides per axis and deep supervision as in Isensee et al. 2021, the residual encoder as in Isensee et al. 2024
+("nnU-Net Revisited").
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,10 @@ import keras
 from keras import layers
 
 from medcli.models.blocks import conv_block, convolution
+from medcli.models.resnet import residual_block
+
+RESIDUAL_BLOCKS = (1, 3, 4, 6)
+"""Blocks per stage of the residual encoder; the last number holds for all that follow."""
 
 
 def build_unet(
@@ -21,10 +26,14 @@ def build_unet(
     activation: str = "relu",
     norm: str = "batch",
     dropout: float = 0.0,
+    encoder: str = "plain",
     deep_supervision: bool = True,
     max_width: int = 320,
 ) -> keras.Model:
-    """An encoder of strided convolutions, a decoder of transposed ones, two convolutions at every resolution.
+    """An encoder of strided convolutions, a decoder of transposed ones.
+
+    With the plain encoder there are two convolutions at every resolution, down and up; with the residual one
+    `RESIDUAL_BLOCKS` on the way down and one convolution on the way up.
 
     Args:
         input_shape: Spatial shape (None where it may vary) and channels.
@@ -41,8 +50,15 @@ def build_unet(
     inputs = x = keras.Input(input_shape, name="image")
     skips = []
     for stage in range(stages):
-        x = conv_block(x, filters[stage], stride=tuple(strides[stage]), **style, name=f"down{stage + 1}_1")
-        x = conv_block(x, filters[stage], **style, name=f"down{stage + 1}_2")
+        name, stride = f"down{stage + 1}", tuple(strides[stage])
+        if encoder == "residual":
+            x = conv_block(x, filters[0], **style, name="stem") if stage == 0 else x
+            for block in range(RESIDUAL_BLOCKS[min(stage, len(RESIDUAL_BLOCKS) - 1)]):
+                step = stride if block == 0 else 1
+                x = residual_block(x, filters[stage], stride=step, **style, name=f"{name}_block{block + 1}")
+        else:
+            x = conv_block(x, filters[stage], stride=stride, **style, name=f"{name}_1")
+            x = conv_block(x, filters[stage], **style, name=f"{name}_2")
         skips.append(x)
     x = layers.Dropout(dropout, name="dropout")(x) if dropout else x
 
@@ -53,7 +69,8 @@ def build_unet(
         x = upsample(filters[stage], step, strides=step, padding="same", name=f"up{stage + 1}_conv")(x)
         x = layers.Concatenate(name=f"up{stage + 1}_skip")([x, skips[stage]])
         x = conv_block(x, filters[stage], **style, name=f"up{stage + 1}_1")
-        x = conv_block(x, filters[stage], **style, name=f"up{stage + 1}_2")
+        if encoder == "plain":
+            x = conv_block(x, filters[stage], **style, name=f"up{stage + 1}_2")
         levels.insert(0, x)
 
     kept = levels[: max(1, stages - 2)] if deep_supervision else levels[:1]

@@ -93,13 +93,40 @@ def preprocess(config: Config, out: Path, *, force: bool = False, progress: Prog
     return replace(summary, seconds=time.monotonic() - began)
 
 
+def plan_only(config: Config, out: Path, *, progress: Progress = ignore) -> Plan:
+    """The plan that `preprocess` would make. The scans that it rests on are kept in `out`, so they serve again.
+
+    Raises:
+        DataError, RunError, MedcliError: As `preprocess`.
+    """
+    out = Path(out)
+    try:
+        found = discover(config)
+        with owned(out):
+            return _Build(config, out, progress).decide(found).plan
+    except OSError as error:
+        raise disk_fault(error, out) from error
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What is known before any array is written."""
+
+    seen: list[Seen]
+    problems: list[Problem]
+    division: splits.Assignment
+    numbers: dict[str, Any]
+    plan: Plan
+
+
 @dataclass
 class _Build:
     config: Config
     out: Path
     progress: Progress
 
-    def run(self, found: Discovery) -> Summary:
+    def decide(self, found: Discovery) -> _Decided:
+        """Scan, check, split, measure and plan."""
         config, root = self.config, self.config.data.root
         checked = checks.check(self._scanned(found.cases), config.task, root, multi_label=found.multi_label)
         seen, problems = checked.seen, [*found.problems, *checked.problems]
@@ -115,6 +142,11 @@ class _Build:
         known = [entry for entry in seen if division.split[entry.case.name] != "test"]
         numbers = fingerprint(known, rule.classes)
         plan = self._plan(found, known, training, rule, division)
+        return _Decided(seen, problems, division, numbers, plan)
+
+    def run(self, found: Discovery) -> Summary:
+        decided, root = self.decide(found), self.config.data.root
+        seen, problems, division, plan = decided.seen, decided.problems, decided.division, decided.plan
         keys = case_keys(seen, plan)
         done, reused = self._prepared(seen, keys, plan)
         records = []
@@ -129,7 +161,7 @@ class _Build:
             records.append(_record(entry, key, result, plan, division, root))
         if not any(record.split == "train" for record in records):
             raise DataError(_nothing_left(problems))
-        self._finish(plan, numbers, records, problems)
+        self._finish(plan, decided.numbers, records, problems)
         return Summary(
             cases=len(records),
             left_out=sum(problem.left_out for problem in problems),

@@ -84,6 +84,10 @@ class Plan(BaseModel):
 
 
 def save_plan(plan: Plan, path: Path) -> None:
+    write_text(path, plan_yaml(plan))
+
+
+def plan_yaml(plan: Plan) -> str:
     import io
 
     from ruamel.yaml import YAML
@@ -94,7 +98,7 @@ def save_plan(plan: Plan, path: Path) -> None:
     yaml.sort_base_mapping_type_on_output = False  # keep the order of the fields
     yaml.width = 120
     yaml.dump(plain(plan.model_dump()), stream)
-    write_text(path, stream.getvalue())
+    return stream.getvalue()
 
 
 def load_plan(path: Path) -> Plan:

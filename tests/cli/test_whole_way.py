@@ -26,6 +26,10 @@ def test_the_whole_way(medcli, folder):
     code, out, err = medcli("train", config)
     assert (code, out) == (1, "") and "run `medcli preprocess` first" in err
 
+    code, out, err = medcli("plan", config, "--json")
+    assert (code, err, json.loads(out)["size"]) == (0, "", [64, 60])
+    assert json.loads(out)["reasons"]["size"] == "set in the config"
+
     small = ("--set", "preprocess.size=[32, 32]", "--set", "preprocess.workers=1")
     code, out, err = medcli("preprocess", config, *small, "--json")
     assert (code, err) == (0, "") and json.loads(out)["cases"] == 24

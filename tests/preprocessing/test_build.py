@@ -21,8 +21,9 @@ from medcli.files import read_csv
 from medcli.io.masks import read_mask
 from medcli.io.readers import read_image
 from medcli.preprocessing import folder
-from medcli.preprocessing.build import preprocess
+from medcli.preprocessing.build import plan_only, preprocess
 from medcli.preprocessing.labels import map_labels
+from medcli.preprocessing.plan import load_plan
 from medcli.preprocessing.prepare import prepare
 from medcli.preprocessing.prepared import Prepared
 
@@ -180,7 +181,7 @@ def test_killed_for_real(tmp_path):
             import os, signal, sys
             from pathlib import Path
             from test_build import pictures_config
-            from medcli.preprocessing.build import preprocess
+            from medcli.preprocessing.build import plan_only, preprocess
 
             def progress(stage, done, total):
                 if stage == "prepare" and done > 20:
@@ -424,3 +425,12 @@ def test_dicom_and_nifti_of_the_same_scans_are_prepared_alike(tmp_path, shared_d
         assert np.allclose(prepared["dicom"].image(one), prepared["nifti"].image(other), atol=1e-5)
         a, b = prepared["dicom"].label(one), prepared["nifti"].label(other)
         assert 2 * np.sum(a & b) / (a.sum() + b.sum()) > 0.97  # contours filled by two programs
+
+
+def test_planning_alone_gives_the_plan_of_preprocess_and_no_arrays(tmp_path):
+    write_pictures(tmp_path / "data")
+    config = pictures_config(tmp_path / "data")
+    planned = plan_only(config, tmp_path / "prepared")
+    assert not (tmp_path / "prepared" / "manifest.csv").exists()
+    preprocess(config, tmp_path / "prepared")
+    assert load_plan(tmp_path / "prepared" / "plan.yaml") == planned
