@@ -79,8 +79,8 @@ def _dice(truth, log_p, known, smooth: float = 1.0, missed: float = 0.5):
 
 def tversky_cross_entropy(labels, logits):
     """Cross-entropy plus a Tversky loss that holds a missed voxel against the network more than a false one."""
-    parts = by_class(labels, logits)
-    return _dice(*parts, missed=0.7) + _cross_entropy(*parts)
+    truth, log_p, known = by_class(labels, logits)
+    return _dice(truth, log_p, known, missed=0.7) + _cross_entropy(truth, log_p, known)
 
 
 def boundary_cross_entropy(labels, logits):

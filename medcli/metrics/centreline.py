@@ -3,8 +3,6 @@
 import numpy as np
 from skimage.morphology import skeletonize
 
-from medcli.metrics.bootstrap import divide
-
 IGNORE = 255
 
 
@@ -27,10 +25,11 @@ def centreline_dice(truth: np.ndarray, predicted: np.ndarray, num_classes: int) 
             continue
         precision = _share(skeletonize(found), true)
         sensitivity = _share(skeletonize(true), found)
-        values[label - 1] = np.nan_to_num(divide(2 * precision * sensitivity, precision + sensitivity))
+        together = precision + sensitivity
+        values[label - 1] = 2 * precision * sensitivity / together if together else 0.0
     return values
 
 
-def _share(line: np.ndarray, region: np.ndarray) -> np.ndarray:
+def _share(line: np.ndarray, region: np.ndarray) -> float:
     """Of a centreline the part inside the region; 0 for none."""
-    return np.nan_to_num(divide(np.count_nonzero(line & region), np.count_nonzero(line)))
+    return int(np.count_nonzero(line & region)) / max(1, int(np.count_nonzero(line)))
