@@ -42,8 +42,8 @@ class Run:
     records: tuple[Record, ...]
 
     @classmethod
-    def open(cls, folder: Path) -> "Run":
-        """Raises RunError when the folder is no run or was not trained yet."""
+    def open(cls, folder: Path, *, weights: bool = True) -> "Run":
+        """Raises RunError when the folder is no run or (`weights`) was not trained yet."""
         folder = Path(folder)
         if not folder.is_dir():
             raise RunError(
@@ -53,7 +53,7 @@ class Run:
             raise RunError(
                 f"{folder}: not a run folder (config.yaml is missing); give the folder that `medcli train` wrote."
             )
-        if not (folder / MODEL).is_file():
+        if weights and not (folder / MODEL).is_file():
             raise RunError(
                 f"{folder}: the run has no weights ({MODEL} is missing); finish it with `medcli train --resume`."
             )

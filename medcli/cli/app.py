@@ -15,6 +15,7 @@ from medcli.cli import (
     plan,
     predict,
     preprocess,
+    report,
     sample,
     train,
 )
@@ -59,6 +60,7 @@ app.command()(plan.plan)
 app.command()(preprocess.preprocess)
 app.command()(train.train)
 app.command()(evaluate.evaluate)
+app.command()(report.report)
 app.command()(compare.compare)
 app.command()(predict.predict)
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(

@@ -11,7 +11,7 @@ import typer
 from medcli.cli.options import Debug, DryRun, Force, Json, RunFolder, Set
 
 if TYPE_CHECKING:
-    from medcli.evaluation.evaluate import Result
+    from medcli.evaluation.build import Result
 
 
 def evaluate(
@@ -83,7 +83,7 @@ def evaluate(
     if json:
         show.as_json(result)
     else:
-        _show(result)
+        show_result(result)
     if missed:
         raise missed
     if result.failed:
@@ -94,7 +94,7 @@ def evaluate(
     return None
 
 
-def _show(result: "Result") -> None:
+def show_result(result: "Result") -> None:
     from medcli.cli import show
 
     rows = []

@@ -1,8 +1,9 @@
 """Judging classifications."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from medcli.calibration import FILE, Calibration, Validation, positive_index
 from medcli.case import Case
 from medcli.config.schema import Evaluate
 from medcli.drawing import beside, views
-from medcli.errors import DataError
+from medcli.errors import DataError, RunError
 from medcli.evaluation.answers import Answers
 from medcli.evaluation.calibrated import calibration_section, shift_section
 from medcli.evaluation.decisions import decision_section, prevalences
@@ -62,24 +63,55 @@ class ClassificationJudge:
         self._check(case, truth)
         probabilities = np.asarray(prediction.probabilities, float)
         raw = prediction.raw_probabilities
-        self._cases.append(case.name)
+        judged = self._judged(
+            case.name, truth, probabilities, probabilities if raw is None else np.asarray(raw, float)
+        )
+        return replace(judged, draw=lambda: _draw(image, self.plan))
+
+    def restore(self, rows: Sequence[Mapping[str, str]], folder: Path) -> list[Judged]:
+        classes = self.plan.classes
+        try:
+            truth = [[name in row["truth"].split("|") for name in classes] for row in rows]
+            given = [[float(row[f"p:{name}"]) for name in classes] for row in rows]
+            raw = [[float(row.get(f"raw:{name}") or row[f"p:{name}"]) for name in classes] for row in rows]
+        except (KeyError, ValueError):
+            raise RunError(
+                f"{folder / 'cases.csv'}: not a table of this run's classes ({', '.join(classes)}); run "
+                "`medcli evaluate --force` again."
+            ) from None
+        before = np.asarray(
+            raw, np.float32
+        )  # as the network gave them: cases.csv has all digits of a float32
+        scaled = (
+            np.asarray(given, np.float32) if self.calibration is None else self.calibration.scaled(before)
+        )
+        return [
+            self._judged(row["case"], true, chances, unscaled)
+            for row, true, chances, unscaled in zip(
+                rows, np.array(truth), scaled.astype(float), before.astype(float), strict=True
+            )
+        ]
+
+    def _judged(self, case: str, truth: np.ndarray, probabilities: np.ndarray, raw: np.ndarray) -> Judged:
+        """Add one case: truth, calibrated and unscaled probabilities (classes,)."""
+        self._cases.append(case)
         self._truth.append(truth)
         self._probabilities.append(probabilities)
-        self._raw.append(probabilities if raw is None else np.asarray(raw, float))
+        self._raw.append(raw)
         decided = metrics.decide(probabilities[None], multi_label=self.plan.multi_label)[0]
         chances = {
             f"p:{name}": float(value) for name, value in zip(self.plan.classes, probabilities, strict=True)
         }
         true, predicted = self._named(truth), self._named(decided)
         row = {"truth": true, "predicted": predicted, "correct": bool((truth == decided).all())} | chances
-        row |= self._decided(probabilities, self._raw[-1])
+        row |= self._decided(probabilities, raw)
         # The probability given to the truth; multi-label: its mean over the classes, yes and no alike.
         quality = float(np.where(truth, probabilities, 1 - probabilities).mean())
         if not self.plan.multi_label:
             quality = float(probabilities[truth.argmax()])
         best = "" if self.plan.multi_label else f" ({probabilities.max():.2f})"
-        caption = f"{case.name}: {true or 'none'}, predicted {predicted or 'none'}{best}"
-        return Judged(row, quality, caption, lambda: _draw(image, self.plan))
+        caption = f"{case}: {true or 'none'}, predicted {predicted or 'none'}{best}"
+        return Judged(row, quality, caption)
 
     def measure(self, patients: Sequence[str]) -> Measured:
         truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)

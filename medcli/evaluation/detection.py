@@ -1,6 +1,9 @@
 """Judging detections."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,7 @@ from medcli.boxes import Boxes
 from medcli.case import Case
 from medcli.config.schema import Evaluate
 from medcli.drawing import add_legend, add_title, beside, draw_boxes, views
-from medcli.errors import DataError
+from medcli.errors import DataError, RunError
 from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_intervals
 from medcli.evaluation.plots import confusion_figure, froc_figure, precision_recall_figure
 from medcli.image import Image
@@ -18,6 +21,7 @@ from medcli.metrics.samples import DETECTION_GAPS, Sample, detection_sample
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.plan import Plan
 
+FILE = "detections.json"
 SCORE = 0.25
 """Detections from this score on count in cases.csv, the confusion matrix and the pictures."""
 
@@ -41,6 +45,32 @@ class DetectionJudge:
         truth, found = case.boxes, prediction.boxes
         if truth is None:
             raise DataError("Expected an annotation with the true boxes, found none; annotate the case.")
+        return replace(
+            self._judged(case.name, truth, found), draw=lambda: _draw(image, truth, found, self.plan)
+        )
+
+    def restore(self, rows: Sequence[Mapping[str, str]], folder: Path) -> list[Judged]:
+        path = folder / FILE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            index = np.array([self.plan.classes.index(name) for name in content["classes"]], np.int32)
+            boxes = [
+                [_boxes(content["cases"][row["case"]][kind], kind, index) for kind in ("true", "found")]
+                for row in rows
+            ]
+        except FileNotFoundError:
+            raise RunError(f"{path} is missing; run `medcli evaluate --force` again.") from None
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise RunError(
+                f"{path}: not the stored boxes of this run ({type(error).__name__}); run `medcli evaluate --force` "
+                "again."
+            ) from None
+        return [
+            self._judged(row["case"], truth, found) for row, (truth, found) in zip(rows, boxes, strict=True)
+        ]
+
+    def _judged(self, case: str, truth: Boxes, found: Boxes) -> Judged:
+        """Add one case."""
         self._truth.append(truth)
         self._found.append(found)
         table = self._confusion([found], [truth])
@@ -48,8 +78,7 @@ class DetectionJudge:
         wrong = int(table[:, :-1].sum()) - hits
         f1 = 2 * hits / (2 * hits + missed + wrong) if hits + missed + wrong else float("nan")
         row = {"objects": int((~truth.crowd).sum()), "hits": hits, "missed": missed, "false": wrong, "f1": f1}
-        caption = f"{case.name}: {hits} found, {missed} missed, {wrong} false"
-        return Judged(row, f1, caption, lambda: _draw(image, truth, found, self.plan))
+        return Judged(row, f1, f"{case}: {hits} found, {missed} missed, {wrong} false")
 
     def measure(self, patients: Sequence[str]) -> Measured:
         matches, froc = self._matches(metrics.THRESHOLDS), self._matches(self._threshold)
@@ -81,7 +110,7 @@ class DetectionJudge:
                 for name, found, truth in zip(cases, self._found, self._truth, strict=True)
             },
         }
-        return {"detections.json": content}
+        return {FILE: content}
 
     def sample(self) -> Sample:
         return detection_sample(self._matches(metrics.THRESHOLDS), self._matches(self._threshold))
@@ -141,9 +170,18 @@ class DetectionJudge:
         )
 
 
+def _boxes(rows: list[list[float]], kind: str, index: np.ndarray) -> Boxes:
+    """As `_rows` wrote them; `index`: the class of this run for every class of the file."""
+    table = np.array(rows, float).reshape(-1, 6)
+    classes = index[table[:, 4].astype(int)]
+    if kind == "true":
+        return Boxes.of(table[:, :4], classes, crowd=table[:, 5] > 0)
+    return Boxes.of(table[:, :4], classes, table[:, 5])
+
+
 def _rows(boxes: Boxes, last: np.ndarray) -> list[list[float]]:
     table = np.column_stack([boxes.corners.round(3), boxes.classes, last]).astype(float)
-    return [[float(f"{value:.7g}") for value in row] for row in table]
+    return [[float(f"{value:.9g}") for value in row] for row in table]
 
 
 def _draw(image: Image, truth: Boxes, found: Boxes, plan: Plan) -> np.ndarray:

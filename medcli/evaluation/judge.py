@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -53,13 +54,13 @@ class Judged:
         row: Its line in cases.csv.
         quality: What the worst and the best cases are chosen by, larger is better; NaN: not to be shown.
         caption: One line for its picture.
-        draw: Gives its picture, uint8 RGB.
+        draw: Gives its picture, uint8 RGB; None: the image is not at hand.
     """
 
     row: dict[str, Any]
     quality: float
     caption: str
-    draw: Callable[[], np.ndarray]
+    draw: Callable[[], np.ndarray] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class Measured:
 
 
 class Judge(Protocol):
-    """Built as `SomeJudge(plan, settings)`; cases are added one by one, the rest is asked afterwards."""
+    """Built as `SomeJudge(plan, settings)`; cases are added one by one or restored, the rest is asked afterwards."""
 
     plan: Plan
     settings: Evaluate
@@ -120,6 +121,13 @@ class Judge(Protocol):
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
         """Raises DataError or FormatError when the case has no usable truth; then nothing was added."""
+
+    def restore(self, rows: Sequence[Mapping[str, str]], folder: Path) -> list[Judged]:
+        """Add all cases from the lines of cases.csv and from what `stored` gave, which lies in the folder.
+
+        Settings that need no image (thresholds, overlaps) are applied anew. Raises RunError when something is
+        missing or is not of this run.
+        """
 
     def measure(self, patients: Sequence[str]) -> Measured:
         """Over all cases added; `patients` has one entry for each."""
@@ -209,8 +217,8 @@ class Extremes:
         self._best: list[tuple[float, int, str, np.ndarray]] = []
         self._seen = 0
 
-    def add(self, judged: Judged) -> None:
-        if np.isnan(judged.quality) or self.most == 0:
+    def add(self, judged: Judged, case: str) -> None:
+        if np.isnan(judged.quality) or self.most == 0 or judged.draw is None:
             return
         self._seen += 1
         drawn = None
@@ -218,32 +226,17 @@ class Extremes:
             if len(kept) == self.most and key >= kept[-1][0]:
                 continue
             drawn = judged.draw() if drawn is None else drawn
-            kept.append((key, self._seen, judged.caption, drawn))
+            kept.append((key, self._seen, case, drawn))
             kept.sort(key=lambda entry: entry[:2])
             del kept[self.most :]
 
     @property
     def worst(self) -> list[tuple[np.ndarray, str]]:
-        """Pictures with captions, the worst first."""
-        return [(picture, caption) for _, _, caption, picture in self._worst]
+        """Pictures with the names of their cases, the worst first."""
+        return [(picture, case) for _, _, case, picture in self._worst]
 
     @property
     def best(self) -> list[tuple[np.ndarray, str]]:
         """The best first, without those that are among the worst."""
         shown = {number for _, number, _, _ in self._worst}
-        return [(picture, caption) for _, number, caption, picture in self._best if number not in shown]
-
-
-@dataclass
-class Judgement:
-    """Attributes:
-    rows: Of cases.csv: in the order of the data, then the cases that could not be found.
-    judged: The cases measured, in order.
-    failed: Case to reason.
-    pictures: The worst and the best.
-    """
-
-    pictures: Extremes
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    judged: list[Case] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
+        return [(picture, case) for _, number, case, picture in self._best if number not in shown]

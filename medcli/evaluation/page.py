@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medcli.evaluation.groups_page import interval_text
-from medcli.evaluation.judge import Judge, Judgement, Measured, Plot, Section, Support
+from medcli.evaluation.judge import Judge, Measured, Plot, Section, Support
+from medcli.evaluation.kept import Kept, Picture
 from medcli.evaluation.measures import TITLES
-from medcli.evaluation.selection import Selection, patients_of
 from medcli.report import Card, Report, number_text
 from medcli.run import Run
 
@@ -22,26 +23,39 @@ PARTS = {
 }
 
 
-def write_page(
-    path: Path,
-    run: Run,
-    selection: Selection,
-    judge: Judge,
-    measured: Measured,
-    done: Judgement,
-    plots: Sequence[Plot],
-    support: Mapping[str, Support],
-    sections: Sequence[Section],
-) -> None:
-    """Write the page; the plots, also those of the sections, lie beside it as PNG."""
-    patients = len(set(patients_of(done.judged)))
-    where = PARTS[selection.part] if selection.name == selection.part else selection.name
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Attributes:
+    run, kept, judge: What was judged, and by what.
+    measured, support: The numbers, and what each rests on.
+    content: Of metrics.json.
+    plots: Of the judge; those of the sections are with them.
+    sections: In the order to show them.
+    pictures: With a caption each.
+    """
+
+    run: Run
+    kept: Kept
+    judge: Judge
+    measured: Measured
+    support: Mapping[str, Support]
+    content: Mapping[str, Any]
+    plots: Sequence[Plot]
+    sections: Sequence[Section]
+    pictures: Sequence[tuple[Picture, str]]
+
+
+def write_page(folder: Path, found: Findings) -> None:
+    """Write report.html; the plots, also those of the sections, lie in the folder as PNG."""
+    run, kept, judge, measured, support = found.run, found.kept, found.judge, found.measured, found.support
+    where = PARTS[kept.part] if kept.name == kept.part else kept.name
     name = run.config.name or run.folder.name
     report = Report(
         f"{name}: {run.plan.task}",
-        f"Evaluated on {where}: {_plural(len(done.judged), 'case')} of {_plural(patients, 'patient')}",
+        f"Evaluated on {where}: {_plural(found.content['cases'], 'case')} of "
+        f"{_plural(found.content['patients'], 'patient')}",
     )
-    report.warnings(_warnings(selection, done))
+    report.warnings(_warnings(found))
     report.cards([_card(name, measured, support[name]) for name in judge.headline])
     report.heading("Measures").table(
         _overall(judge, measured, support),
@@ -50,29 +64,31 @@ def write_page(
     if len(run.plan.classes) > 1:
         report.table(_per_class(judge, measured, support), "For every class, with 95 % intervals.")
     report.heading("Plots")
-    for plot in plots:
-        report.plot((path.parent / f"{plot.name}.png").read_bytes(), plot.caption, plot.alt)
-    for section in sections:
+    for plot in found.plots:
+        report.plot((folder / f"{plot.name}.png").read_bytes(), plot.caption, plot.alt)
+    for section in found.sections:
         report.heading(section.title)
         for table in section.tables:
             report.table(table.rows, table.caption)
         for plot in section.plots:
-            report.plot((path.parent / f"{plot.name}.png").read_bytes(), plot.caption, plot.alt)
-    if done.pictures.worst:
-        report.heading("Worst cases").pictures(done.pictures.worst, wide=judge.wide)
-    if done.pictures.best:
-        report.heading("Best cases").pictures(done.pictures.best, wide=judge.wide)
-    report.heading("Cases").table(*_cases(done))
+            report.plot((folder / f"{plot.name}.png").read_bytes(), plot.caption, plot.alt)
+    for kind, title in (("worst", "Worst cases"), ("best", "Best cases")):
+        pictures = [
+            (kept.picture(folder, one), caption) for one, caption in found.pictures if one.kind == kind
+        ]
+        if pictures:
+            report.heading(title).pictures(pictures, wide=judge.wide)
+    report.heading("Cases").table(*_cases(kept))
     _how(report, run)
-    report.write(path)
+    report.write(folder / "report.html")
 
 
-def _warnings(selection: Selection, done: Judgement) -> list[str]:
-    texts = list(selection.notes)
-    if done.failed:
-        case, reason = next(iter(done.failed.items()))
+def _warnings(found: Findings) -> list[str]:
+    texts, failed = list(found.content["notes"]), found.kept.failed
+    if failed:
+        case, reason = next(iter(failed.items()))
         texts.append(
-            f"{_plural(len(done.failed), 'case')} could not be judged (status in the table of cases), "
+            f"{_plural(len(failed), 'case')} could not be judged (status in the table of cases), "
             f"such as {case}: {reason}"
         )
     return texts
@@ -118,9 +134,9 @@ def _rests_on(support: Support) -> dict[str, Any]:
     return {name: value for name, value in support._asdict().items() if value is not None}
 
 
-def _cases(done: Judgement) -> tuple[list[dict[str, Any]], str]:
-    rows = done.rows[:MOST_ROWS]
-    left = len(done.rows) - len(rows)
+def _cases(kept: Kept) -> tuple[list[dict[str, Any]], str]:
+    rows = kept.rows[:MOST_ROWS]
+    left = len(kept.rows) - len(rows)
     caption = "Click on a column's head to sort."
     return rows, caption + (f" {left} more are in cases.csv." if left else "")
 

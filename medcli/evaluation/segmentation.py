@@ -1,6 +1,8 @@
 """Judging segmentations, on the grid of the image as it was read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from medcli.case import Case
 from medcli.config.schema import Evaluate
 from medcli.drawing import above, add_legend, add_title, beside, draw_labels, views
-from medcli.errors import DataError
+from medcli.errors import DataError, RunError
 from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_intervals
 from medcli.evaluation.plots import box_figure
 from medcli.image import Image
@@ -19,6 +21,8 @@ from medcli.metrics.samples import SEGMENTATION_GAPS, Sample, segmentation_sampl
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.labels import map_labels
 from medcli.preprocessing.plan import Plan
+
+MM = "mm"
 
 
 class SegmentationJudge:
@@ -48,17 +52,57 @@ class SegmentationJudge:
             spacing=image.spacing,
             tolerance=self.settings.tolerance_mm,
         )
-        self._cases.append(values)
-        self._shown.append(np.isin(np.arange(1, self.plan.num_classes + 1), truth))
-        self._in_mm &= image.spacing is not None
-        quality = float(mean_of_known(values["dice"]))
         predicted = prediction.labels
-        return Judged(
-            self._row(values, truth, predicted, image),
-            quality,
-            f"{case.name}: Dice {quality:.3f}",
-            lambda: _draw(image, truth, predicted, self.plan),
-        )
+        row = self._row(values, truth, predicted, image)
+        shown = np.isin(np.arange(1, self.plan.num_classes + 1), truth)
+        judged = self._judged(case.name, row, values, shown)
+        return replace(judged, draw=lambda: _draw(image, truth, predicted, self.plan))
+
+    def restore(self, rows: Sequence[Mapping[str, str]], folder: Path) -> list[Judged]:
+        """The measures are those of the masks, so the tolerance is that of before."""
+        try:
+            return [self._restored(row) for row in rows]
+        except (KeyError, ValueError, StopIteration):
+            raise RunError(
+                f"{folder / 'cases.csv'}: not a table of this run's labels ({', '.join(self.plan.classes)}); run "
+                "`medcli evaluate --force` again."
+            ) from None
+
+    def _restored(self, line: Mapping[str, str]) -> Judged:
+        classes = self.plan.classes
+        columns = {
+            name: [f"{name}/{label}" if len(classes) > 1 else name for label in classes]
+            for name in metrics.PER_CLASS
+        }
+        values = {
+            name: np.array([float(line[column] or "nan") for column in found])
+            for name, found in columns.items()
+        }
+        own = (*metrics.PER_CLASS, *(column for found in columns.values() for column in found))
+        sizes = [column for column in line if column.startswith(("true_", "predicted_"))]
+        row: dict[str, Any] = {name: float(line[name] or "nan") for name in (*own, *sizes)}
+        true = [
+            next(name for name in sizes if name.startswith("true_") and name.partition("/")[2] == label)
+            for label in classes
+        ]
+        row["distances_in"] = line["distances_in"]
+        return self._judged(line["case"], row, values, np.array([row[name] > 0 for name in true]))
+
+    def _judged(
+        self, case: str, row: dict[str, Any], values: dict[str, np.ndarray], shown: np.ndarray
+    ) -> Judged:
+        """Add one case.
+
+        Args:
+            row: Its line in cases.csv.
+            values: By measure (classes,).
+            shown: (classes,) bool, the labels that are in the truth.
+        """
+        self._cases.append(values)
+        self._shown.append(shown)
+        self._in_mm &= row["distances_in"] == MM
+        quality = float(mean_of_known(values["dice"]))
+        return Judged(row, quality, f"{case}: Dice {quality:.3f}")
 
     def measure(self, patients: Sequence[str]) -> Measured:
         cases = self._stacked()
@@ -105,9 +149,11 @@ class SegmentationJudge:
     def _stacked(self) -> dict[str, np.ndarray]:
         return {name: np.stack([case[name] for case in self._cases]) for name in metrics.PER_CLASS}
 
-    def _row(self, values: dict[str, np.ndarray], truth: np.ndarray, predicted: np.ndarray, image: Image):
+    def _row(
+        self, values: dict[str, np.ndarray], truth: np.ndarray, predicted: np.ndarray, image: Image
+    ) -> dict[str, Any]:
         """Means over the labels, then every label, then its size in ml (mm² for pictures, else pixels)."""
-        row = {name: float(mean_of_known(part)) for name, part in values.items()}
+        row: dict[str, Any] = {name: float(mean_of_known(part)) for name, part in values.items()}
         one = float(np.prod(image.spacing)) if image.spacing else 1.0
         size, one = ("ml", one / 1000) if image.ndim == 3 and image.spacing else ("size", one)
         for index, label in enumerate(self.plan.classes):
@@ -115,6 +161,7 @@ class SegmentationJudge:
                 row |= {f"{name}/{label}": float(part[index]) for name, part in values.items()}
             row[f"true_{size}/{label}"] = float((truth == index + 1).sum() * one)
             row[f"predicted_{size}/{label}"] = float((predicted == index + 1).sum() * one)
+        row["distances_in"] = MM if image.spacing else "pixels"
         return row
 
 

@@ -147,7 +147,7 @@ def test_when_no_case_can_be_judged_nothing_is_written(no_plots, tmp_path):
 
 def test_an_interrupted_write_leaves_nothing(no_plots, tmp_path, monkeypatch):
     run = runs.classification(tmp_path)
-    monkeypatch.setattr("medcli.evaluation.evaluate.write_page", lambda *_: 1 / 0)
+    monkeypatch.setattr("medcli.evaluation.build.write_page", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evaluate(run, predictor=runs.Answers(runs.right_class))
     assert list((run.folder / "evaluate").iterdir()) == []

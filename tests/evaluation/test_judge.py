@@ -20,7 +20,7 @@ def judged(quality, drawn):
 def test_worst_and_best_are_kept_in_order():
     extremes, drawn = Extremes(2), []
     for quality in (5, 1, 4, math.nan, 2, 9, 5, 5):
-        extremes.add(judged(quality, drawn))
+        extremes.add(judged(quality, drawn), str(quality))
     assert [caption for _, caption in extremes.worst] == ["1", "2"]
     assert [caption for _, caption in extremes.best] == ["9", "5"]
     assert len(drawn) < 7, "cases in the middle are not drawn"
@@ -29,14 +29,14 @@ def test_worst_and_best_are_kept_in_order():
 def test_no_case_is_shown_twice():
     extremes = Extremes(3)
     for quality in (1, 2, 3, 4):
-        extremes.add(judged(quality, []))
+        extremes.add(judged(quality, []), str(quality))
     assert [caption for _, caption in extremes.worst] == ["1", "2", "3"]
     assert [caption for _, caption in extremes.best] == ["4"]
 
 
 def test_no_pictures_on_request():
     extremes, drawn = Extremes(0), []
-    extremes.add(judged(1, drawn))
+    extremes.add(judged(1, drawn), "1")
     assert extremes.worst == extremes.best == drawn == []
 
 
