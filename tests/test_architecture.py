@@ -15,6 +15,7 @@ ORDER = (
     {"config"},
     {"io", "sampledata"},
     {"preprocessing"},
+    {"features"},
     {"datasets"},
     {"models"},
     {"losses"},

@@ -12,6 +12,7 @@ from medcli.cli import (
     deidentify,
     doctor,
     evaluate,
+    features,
     plan,
     predict,
     preprocess,
@@ -57,6 +58,7 @@ def medcli(
 
 app.command()(audit.audit)
 app.command()(plan.plan)
+app.command()(features.features)
 app.command()(preprocess.preprocess)
 app.command()(train.train)
 app.command()(evaluate.evaluate)

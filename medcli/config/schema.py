@@ -180,6 +180,21 @@ class Predict(Section):
     largest_component: bool = Field(False, description="Segmentation: keep only the largest object of every class.")
 
 
+class Features(Section):
+    """Classic features (`medcli features`, and `model.name: features`)."""
+
+    families: Auto | list[Literal["intensity", "histogram", "shape", "shape2d", "glcm", "glrlm", "lbp", "gabor", "color", "hog", "edges", "corners"]] = Field("auto", description="Which ones; auto: all that fit (shape: regions of volumes; shape2d: of pictures; color: colour pictures).")
+    regions: Literal["auto", "whole", "labels"] = Field("auto", description="Over the whole image, or within each label of data.labels. auto: labels where the cases have masks.")
+    range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = Field(None, description="[low, high]: only values from low to high count, say [-1000, 400] HU (IBSI: re-segmentation).")
+    spacing: Literal["native"] | list[Positive] = Field("native", description="Resample to this spacing in mm first, in the order of the axes (values linearly, masks from one half on). Texture compares voxels, not mm: give one where spacings differ.")
+    discretise: Literal["fixed_number", "fixed_width"] = Field("fixed_number", description="Grey levels for texture and histogram: features.bins over the region's range, or bins of width features.bin_width (for calibrated units, HU or SUV).")
+    bins: Annotated[int, Field(ge=2, le=1024)] = Field(32, description="Number of grey levels for fixed_number.")
+    bin_width: Positive = Field(25.0, description="Width of a bin for fixed_width, in units of the image.")
+    bin_start: float | None = Field(None, description="Where the first bin begins for fixed_width; default: the lower end of features.range, else the region's smallest value.")
+    aggregation: Literal["auto", "2d_averaged", "2d_slice_merged", "2.5d_direction_merged", "2.5d_merged", "3d_averaged", "3d_merged"] = Field("auto", description="How texture matrices of planes and directions are joined (IBSI 3.6.1). auto: pictures 2d_slice_merged; volumes 3d_merged, or 2.5d_merged where planes lie at least twice as far apart as pixels.")
+    distance: Count = Field(1, description="Distance of neighbours for the co-occurrence matrix, in voxels.")
+
+
 class Config(Section):
     """One job: the data, what is done to them, the network, its training, and how it is judged and used."""
 
@@ -195,6 +210,7 @@ class Config(Section):
     train: Train = Field(Train(), description="How it learns.")
     evaluate: Evaluate = Field(Evaluate(), description="What is measured.")
     predict: Predict = Field(Predict(), description="How predictions are made.")
+    features: Features = Field(Features(), description="Classic features.")
 
 
 def defaults() -> dict[str, Any]:

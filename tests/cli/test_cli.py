@@ -14,7 +14,8 @@ from medcli.errors import DataError, GateNotMet, SomeCasesFailed
 
 HEAVY = ("tensorflow", "keras", "numpy", "pydicom", "scipy", "pydantic", "matplotlib", "rich")
 COMMANDS = [
-    ("audit",), ("preprocess",), ("train",), ("evaluate",), ("compare",), ("predict",), ("deidentify",), ("sample",),
+    ("audit",), ("features",), ("preprocess",), ("train",), ("evaluate",),
+    ("compare",), ("predict",), ("deidentify",), ("sample",),
     ("doctor",), ("config", "show"), ("config", "check"), ("config", "schema"), ("config", "reference"),
 ]  # fmt: skip
 
