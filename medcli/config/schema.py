@@ -154,6 +154,7 @@ class Evaluate(Section):
 
     split: Literal["auto", "train", "val", "test", "all"] = Field("auto", description="Which part; auto: test if there is one, else val.")
     tolerance_mm: Positive = Field(2.0, description="Tolerance of the normalised surface Dice in mm (pixels where the spacing is unknown).")
+    centreline: bool = Field(False, description="Segmentation: also measure the centreline Dice (clDice), for vessels and airways.")
     iou_threshold: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="Overlap at which a detection counts as a hit in FROC and the confusion matrix.")
     positive: str | None = Field(None, description="Binary classification: the positive class; default: the last one.")
     threshold: Literal["youden"] | Fraction | Aim = Field("youden", description="Classification: from which probability a class is called present. youden: largest sensitivity + specificity; {sensitivity: 0.95} or {specificity: 0.95}: at least this, and the other as large as possible; {cost_fn: 5}: a missed case costs five false alarms. Chosen on the validation part, reported on the evaluated one; a number is taken as it is.")

@@ -29,6 +29,7 @@ FILE, CASES, CONFIG, PICTURES = "evaluation.json", "cases.csv", "config.yaml", "
 TAKEN = {"case", "patient", "split", "status", "seconds", "truth", "predicted", "correct"} | {
     "decision", "set", "refer", "objects", "hits", "missed", "false", "f1",
     "dice", "iou", "hd95", "asd", "nsd", "volume_error", "distances_in",
+    "lesion_sensitivity", "lesion_precision", "cldice",
 }  # fmt: skip
 """Columns of cases.csv that a group column must not hide."""
 OK = "ok"

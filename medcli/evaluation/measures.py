@@ -34,5 +34,17 @@ TITLES: dict[str, tuple[str, str]] = {
     "asd": ("Surface distance", "Mean distance between the surfaces, mm where the spacing is known."),
     "nsd": ("Surface Dice", "Share of the surfaces that agree within the tolerance."),
     "volume_error": ("Volume error", "Difference of the volumes over the true volume; 0 is perfect."),
+    "lesion_sensitivity": (
+        "Lesions found",
+        "Share of the separate true regions that the prediction touches.",
+    ),
+    "lesion_precision": (
+        "Lesion precision",
+        "True regions touched, over these and predicted regions that touch none.",
+    ),
+    "cldice": (
+        "Centreline Dice",
+        "How much of the centrelines lies within the other; broken vessels lower it.",
+    ),
 }
 """Name in metrics.json to title and one sentence."""

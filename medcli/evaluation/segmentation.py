@@ -28,14 +28,14 @@ MM = "mm"
 class SegmentationJudge:
     """See `Judge`."""
 
-    overall_names = metrics.PER_CLASS
-    class_names = metrics.PER_CLASS
     headline = ("dice", "nsd", "hd95", "asd", "volume_error")
-    group_names, gaps = metrics.PER_CLASS, SEGMENTATION_GAPS
+    gaps = SEGMENTATION_GAPS
     wide = True
 
     def __init__(self, plan: Plan, settings: Evaluate) -> None:
         self.plan, self.settings = plan, settings
+        self.overall_names = (*metrics.PER_CLASS, *((metrics.CENTRELINE,) if settings.centreline else ()))
+        self.class_names = self.group_names = self.overall_names
         self._cases: list[dict[str, np.ndarray]] = []
         self._in_mm = True
         self._shown: list[np.ndarray] = []
@@ -51,6 +51,7 @@ class SegmentationJudge:
             self.plan.num_classes,
             spacing=image.spacing,
             tolerance=self.settings.tolerance_mm,
+            centreline=self.settings.centreline,
         )
         predicted = prediction.labels
         row = self._row(values, truth, predicted, image)
@@ -72,13 +73,13 @@ class SegmentationJudge:
         classes = self.plan.classes
         columns = {
             name: [f"{name}/{label}" if len(classes) > 1 else name for label in classes]
-            for name in metrics.PER_CLASS
+            for name in self.overall_names
         }
         values = {
             name: np.array([float(line[column] or "nan") for column in found])
             for name, found in columns.items()
         }
-        own = (*metrics.PER_CLASS, *(column for found in columns.values() for column in found))
+        own = (*self.overall_names, *(column for found in columns.values() for column in found))
         sizes = [column for column in line if column.startswith(("true_", "predicted_"))]
         row: dict[str, Any] = {name: float(line[name] or "nan") for name in (*own, *sizes)}
         true = [
@@ -147,7 +148,7 @@ class SegmentationJudge:
         return {}
 
     def _stacked(self) -> dict[str, np.ndarray]:
-        return {name: np.stack([case[name] for case in self._cases]) for name in metrics.PER_CLASS}
+        return {name: np.stack([case[name] for case in self._cases]) for name in self.overall_names}
 
     def _row(
         self, values: dict[str, np.ndarray], truth: np.ndarray, predicted: np.ndarray, image: Image

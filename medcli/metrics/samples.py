@@ -269,7 +269,7 @@ def segmentation_sample(cases: Mapping[str, np.ndarray], truth: np.ndarray) -> S
     def values(chosen: np.ndarray, weights: np.ndarray, names: Collection[str]) -> dict[str, np.ndarray]:
         return segmentation.summarise({name: cases[name][chosen] for name in names}, weights)[0]
 
-    return Sample(segmentation.PER_CLASS, SEGMENTATION_GAPS, values, truth, np.isfinite(cases["dice"]))
+    return Sample(tuple(cases), SEGMENTATION_GAPS, values, truth, np.isfinite(cases["dice"]))
 
 
 def detection_sample(matches: Sequence[detection.Matches], froc: Sequence[detection.Matches]) -> Sample:

@@ -18,6 +18,8 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from medcli.metrics.bootstrap import divide, mean_of_known, weighted_mean
+from medcli.metrics.centreline import centreline_dice
+from medcli.metrics.objects import lesion_counts, lesion_measures
 
 IGNORE = 255
 """Label id in the truth where nothing is judged."""
@@ -99,7 +101,9 @@ def surface_dice(to_predicted: np.ndarray, to_truth: np.ndarray, tolerance: floa
 
 # ---- all of them
 
-PER_CLASS = ("dice", "iou", "hd95", "asd", "nsd", "volume_error")
+PER_CLASS = ("dice", "iou", "hd95", "asd", "nsd", "volume_error", "lesion_sensitivity", "lesion_precision")
+CENTRELINE = "cldice"
+"""Measured on demand: it says something about vessels and airways only."""
 
 
 def measures(
@@ -109,13 +113,18 @@ def measures(
     *,
     spacing: Sequence[float] | None = None,
     tolerance: float = 2.0,
+    centreline: bool = False,
 ) -> dict[str, np.ndarray]:
     """Everything for one case, each (k,) for the labels 1 to num_classes.
+
+    The lesion-wise measures (see `objects.lesion_counts`) follow the rule of empty masks too, so both are 0
+    where only one of truth and prediction has the label.
 
     Args:
         truth, predicted: Label ids of one shape; 255 in the truth is left out.
         spacing: mm per axis; None: pixels.
         tolerance: Of the surface Dice in mm (pixels without spacing).
+        centreline: Also the centreline Dice.
     """
     spacing = spacing or (1.0,) * truth.ndim
     tp, fp, fn = overlap_counts(truth, predicted, num_classes)
@@ -130,14 +139,19 @@ def measures(
             distances[:, index] = hausdorff95(*both), average_surface_distance(*both), near
         elif true or found:
             distances[:, index] = diagonal, diagonal, 0.0
-    return {
+    lesions = lesion_measures(lesion_counts(truth, predicted, num_classes))
+    one_sided = (tp == 0) & (fp + fn > 0)
+    found = {
         "dice": dice(tp, fp, fn),
         "iou": iou(tp, fp, fn),
         "hd95": distances[0],
         "asd": distances[1],
         "nsd": distances[2],
         "volume_error": volume_error(tp, fp, fn),
+        "lesion_sensitivity": np.where(one_sided, 0.0, lesions["lesion_sensitivity"]),
+        "lesion_precision": np.where(one_sided, 0.0, lesions["lesion_precision"]),
     }
+    return found | ({CENTRELINE: centreline_dice(truth, predicted, num_classes)} if centreline else {})
 
 
 def summarise(
@@ -150,7 +164,7 @@ def summarise(
         weights: (..., n) or None.
 
     Returns:
-        Overall values (...), and values per class (..., k), both named as in PER_CLASS.
+        Overall values (...), and values per class (..., k), both named as in `cases`.
     """
     weights = np.ones(len(next(iter(cases.values())))) if weights is None else weights
     by_class = {name: weighted_mean(values, weights) for name, values in cases.items()}

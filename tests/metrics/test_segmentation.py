@@ -96,6 +96,8 @@ def test_two_voxels_three_planes_apart():
         "asd": 6.0,
         "nsd": 1.0,
         "volume_error": 0.0,
+        "lesion_sensitivity": 0.0,
+        "lesion_precision": 0.0,
     }
 
 
@@ -120,9 +122,9 @@ def test_empty_masks():
     one[1, 1] = 1
     diagonal = 5.0
     cases = {
-        "neither": (grid, grid, [np.nan] * 6),
-        "missed": (one, grid, [0, 0, diagonal, diagonal, 0, 1]),
-        "made up": (grid, one, [0, 0, diagonal, diagonal, 0, np.nan]),
+        "neither": (grid, grid, [np.nan] * 8),
+        "missed": (one, grid, [0, 0, diagonal, diagonal, 0, 1, 0, 0]),
+        "made up": (grid, one, [0, 0, diagonal, diagonal, 0, np.nan, 0, 0]),
     }
     for name, (truth, predicted, expected) in cases.items():
         found = ours.measures(truth, predicted, 1, spacing=(1.0, 1.0))
