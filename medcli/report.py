@@ -21,6 +21,9 @@ LARGEST_SIDE = 900
 SMALL_SIDE = 160
 """Pictures up to this size are stored without loss and shown with square pixels, larger ones as WebP."""
 
+MANY_COLUMNS = 9
+"""Tables with more are printed in smaller letters."""
+
 
 class Card(NamedTuple):
     """One number at the head of a report.
@@ -56,17 +59,48 @@ class Report:
     def heading(self, text: str) -> "Report":
         """Start a section; it also appears in the contents at the top."""
         self._headings.append(text)
-        return self._add(f'<h2 id="section-{len(self._headings)}">{html.escape(text)}</h2>')
+        first = ' class="first"' if len(self._headings) == 1 else ""
+        return self._add(f'<h2 id="section-{len(self._headings)}"{first}>{html.escape(text)}</h2>')
+
+    def subheading(self, text: str) -> "Report":
+        """A heading within the section; it is not in the contents."""
+        return self._add(f"<h3>{html.escape(text)}</h3>")
 
     def paragraph(self, text: str) -> "Report":
         return self._add(f"<p>{html.escape(text)}</p>")
+
+    def bullets(self, texts: Sequence[str]) -> "Report":
+        items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
+        return self._add(f"<ul>{items}</ul>") if items else self
+
+    def answers(self, answers: Sequence[tuple[str, Sequence[str]]]) -> "Report":
+        """Questions with a few sentences each, for a reader in a hurry."""
+        shown = "".join(
+            f'<section class="answer"><h3>{html.escape(question)}</h3>'
+            + "".join(f"<p>{html.escape(text)}</p>" for text in texts)
+            + "</section>"
+            for question, texts in answers
+        )
+        return self._add(f'<div class="answers">{shown}</div>')
+
+    def terms(self, pairs: Sequence[tuple[str, str]]) -> "Report":
+        """Names with what is said of them."""
+        items = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in pairs)
+        return self._add(f'<dl class="terms">{items}</dl>') if items else self
 
     def cards(self, cards: Sequence[Card | tuple]) -> "Report":
         """Large numbers in a row: the few that a reader wants first."""
         return self._add('<div class="cards">' + "".join(_card(Card(*card)) for card in cards) + "</div>")
 
-    def table(self, rows: Sequence[Mapping[str, Any]], caption: str = "") -> "Report":
-        """Columns are the rows' keys in order of first appearance; a click on a column's head sorts by it."""
+    def table(
+        self, rows: Sequence[Mapping[str, Any]], caption: str = "", *, file: str = "", long: bool = False
+    ) -> "Report":
+        """Columns are the rows' keys in order of first appearance; a click on a column's head sorts by it.
+
+        Args:
+            file: That holds the same, named below the caption.
+            long: Only the first lines are printed on paper.
+        """
         columns = list(dict.fromkeys(key for row in rows for key in row))
         numeric = {name for name in columns if all(_is_number(row.get(name)) for row in rows)}
         head = "".join(_cell("th", name, name in numeric) for name in columns)
@@ -74,10 +108,13 @@ class Report:
             "<tr>" + "".join(_cell("td", row.get(name), name in numeric) for name in columns) + "</tr>"
             for row in rows
         )
-        text = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+        kept = f' <span class="file">{html.escape(file)}</span>' if file else ""
+        text = f"<caption>{html.escape(caption)}{kept}</caption>" if caption or file else ""
+        kind = "table" + (" long" if long else "") + (" many" if len(columns) > MANY_COLUMNS else "")
+        label = html.escape(caption or "table")
         return self._add(
-            f'<div class="table"><table>{text}<thead><tr>{head}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>"
+            f'<div class="{kind}" role="region" tabindex="0" aria-label="{label}"><table>{text}'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         )
 
     def figure(self, figure: "Figure", caption: str = "", alt: str = "") -> "Report":
@@ -92,10 +129,20 @@ class Report:
         return self._add_to_row("figures", shown)
 
     def pictures(
-        self, pictures: Sequence[tuple[np.ndarray, str]], caption: str = "", *, wide: bool = False
+        self,
+        pictures: Sequence[tuple[np.ndarray, str]],
+        caption: str = "",
+        *,
+        wide: bool = False,
+        shows: str = "",
     ) -> "Report":
-        """A grid of (uint8 RGB array (row, column, 3), caption); `wide` puts about two in a row, not four."""
-        shown = "".join(_picture(rgb, text) for rgb, text in pictures)
+        """A grid of (uint8 RGB array (row, column, 3), caption).
+
+        Args:
+            wide: About two in a row, not four.
+            shows: What every picture shows, for those who cannot see it; said before the caption.
+        """
+        shown = "".join(_picture(rgb, text, shows) for rgb, text in pictures)
         text = f'<p class="caption">{html.escape(caption)}</p>' if caption else ""
         return self._add(f'{text}<div class="pictures{" wide" if wide else ""}">{shown}</div>')
 
@@ -179,7 +226,7 @@ def _figure(address: str, caption: str, alt: str, kind: str = "") -> str:
     return f'<figure{kind}><img src="{address}" alt="{html.escape(alt)}" loading="lazy">{text}</figure>'
 
 
-def _picture(rgb: np.ndarray, caption: str) -> str:
+def _picture(rgb: np.ndarray, caption: str, shows: str) -> str:
     from PIL import Image
 
     picture = Image.fromarray(np.ascontiguousarray(rgb, np.uint8))
@@ -191,7 +238,8 @@ def _picture(rgb: np.ndarray, caption: str) -> str:
     else:
         picture.save(stream, "WEBP", quality=88, method=2)
     address = _data_address("png" if small else "webp", stream.getvalue())
-    return _figure(address, caption, caption or "picture", ' class="small"' if small else "")
+    alt = ": ".join(part for part in (shows, caption) if part) or "picture"
+    return _figure(address, caption, alt, ' class="small"' if small else "")
 
 
 def _data_address(kind: str, content: bytes) -> str:

@@ -136,7 +136,7 @@ def create_run(
     save_config(config, folder / "config.yaml")
 
 
-FREE_TO_CHANGE = {"prepared", "run", "name", "evaluate", "predict"}
+FREE_TO_CHANGE = {"prepared", "run", "name", "evaluate", "predict", "card"}
 
 
 def _check_same(before: Config, now: Config, folder: Path) -> None:

@@ -1,5 +1,9 @@
-for (const head of document.querySelectorAll("th")) {
-  head.addEventListener("click", () => {
+for (const head of document.querySelectorAll("thead th")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.append(...head.childNodes);
+  head.append(button);
+  button.addEventListener("click", () => {
     const column = head.cellIndex;
     const body = head.closest("table").tBodies[0];
     const up = head.getAttribute("aria-sort") !== "ascending";

@@ -102,7 +102,10 @@ def show_result(result: "Result") -> None:
         low, high = result.intervals.get(measure, (math.nan, math.nan))
         shown = "undefined" if math.isnan(value) else f"{value:.4f}"
         interval = "" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
-        rows.append({"measure": measure, "value": shown, "95 % interval": interval})
+        rests_on = {
+            name: found for name, found in result.support.get(measure, {}).items() if found is not None
+        }
+        rows.append({"measure": measure, "value": shown, "95 % interval": interval} | rests_on)
     show.table(f"{result.cases} cases of {result.patients} patients", rows)
     for note in result.notes:
         print(note)

@@ -196,6 +196,26 @@ class Features(Section):
     distance: Count = Field(1, description="Distance of neighbours for the co-occurrence matrix, in voxels.")
 
 
+class Card(Section):
+    """What only people know about the model; it goes into the model card as it is. Nothing is invented: what is not given is "not stated"."""
+
+    intended_use: str | None = Field(None, description="What the model is meant for: the question, the setting, the decision that it supports.")
+    users: str | None = Field(None, description="Who is meant to use it.")
+    out_of_scope: str | None = Field(None, description="What it must not be used for.")
+    images: str | None = Field(None, description="What the images are, for example: frontal chest radiographs of adults.")
+    factors: str | None = Field(None, description="Groups, devices and circumstances that may matter, beyond the columns that are measured.")
+    training_data: str | None = Field(None, description="Where the training data come from, how they were labelled.")
+    evaluation_data: str | None = Field(None, description="The same of the data that it is tested on.")
+    data_licence: str | None = Field(None, description="Licence of the data.")
+    ethics: str | None = Field(None, description="Ethical considerations: consent, harms, who may be left out.")
+    caveats: str | None = Field(None, description="Caveats and recommendations beyond the report's own warnings.")
+    developers: str | None = Field(None, description="Who made the model.")
+    contact: str | None = Field(None, description="Where to ask or to report a fault.")
+    licence: str | None = Field(None, description="Licence of the model.")
+    version: str | None = Field(None, description="Version and date of the model.")
+    citation: str | None = Field(None, description="Paper or source to cite.")
+
+
 class Config(Section):
     """One job: the data, what is done to them, the network, its training, and how it is judged and used."""
 
@@ -212,6 +232,7 @@ class Config(Section):
     evaluate: Evaluate = Field(Evaluate(), description="What is measured.")
     predict: Predict = Field(Predict(), description="How predictions are made.")
     features: Features = Field(Features(), description="Classic features.")
+    card: Card = Field(Card(), description="Text for the model card.")
 
 
 def defaults() -> dict[str, Any]:

@@ -19,13 +19,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from medcli.config.schema import Card
 from medcli.errors import RunError, UsageError
 from medcli.evaluation.choose import judge_for
+from medcli.evaluation.findings import Findings
 from medcli.evaluation.groups import Groups, measure_groups
 from medcli.evaluation.groups_page import group_sections
 from medcli.evaluation.judge import Judge, Measured, Support, supports
 from medcli.evaluation.kept import CASES, Kept, cells, copy_kept, opened
-from medcli.evaluation.page import Findings, write_page
+from medcli.evaluation.page import write_page
 from medcli.files import sync_folder, write_csv, write_json
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES
 from medcli.progress import Progress, ignore
@@ -48,6 +50,7 @@ class Result:
     seconds: The whole work.
     groups: Measures of groups and the gaps between them, as in metrics.json; None: no columns to group by.
     group_measures: The same by flat name (`auroc/sex=F`).
+    support: What each measure rests on: cases, patients, prevalence.
     """
 
     measures: dict[str, float]
@@ -60,6 +63,7 @@ class Result:
     seconds: float
     groups: dict[str, Any] | None = None
     group_measures: dict[str, float] = field(default_factory=dict)
+    support: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def report(
@@ -119,6 +123,7 @@ FREE = {
         "iou_threshold",
     },
     "predict": {"calibrate"},
+    "card": set(Card.model_fields),
 }  # fmt: skip
 """Settings that ask another question of the same predictions."""
 
@@ -132,10 +137,12 @@ def _check_free(before: Run, after: Run) -> None:
         bound = [key for key in keys if key not in FREE.get(section, set())]
         if bound or not keys:
             key = f"{section}.{bound[0]}" if bound else section
-            known = ", ".join(f"{part}.{one}" for part, names in FREE.items() for one in sorted(names))
+            known = ", ".join(
+                f"{part}.{one}" for part in ("evaluate", "predict") for one in sorted(FREE[part])
+            )
             raise UsageError(
                 f"--set {key}: the stored predictions were made under this setting; give it to `medcli evaluate`, "
-                f"or change only {known}."
+                f"or change only {known}, card.*."
             )
 
 
@@ -185,6 +192,7 @@ def build(folder: Path, run: Run, *, progress: Progress = ignore) -> Result:
         seconds,
         groups.as_json() if groups else None,
         groups.flat if groups else {},
+        content["support"],
     )
 
 

@@ -5,6 +5,7 @@ RUN/evaluate/NAME/ holds what `medcli.evaluation.kept` keeps and what `medcli.ev
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -127,6 +128,7 @@ def _keep(
     Raises DataError when no case could be judged.
     """
     extremes, rows = Extremes(settings.pictures), []
+    modalities: Counter[str] = Counter()
     total = len(selection.cases)
     progress("evaluate", 0, total)
     for number, (case, image, outcome) in enumerate(predictor.predict_cases(selection.cases), start=1):
@@ -137,13 +139,14 @@ def _keep(
             assert image is not None
             judged = judge.add(case, image, outcome)
             extremes.add(judged, case.name)
+            modalities.update([image.modality] if image.modality else [])
             rows.append(row | {"status": OK, "seconds": round(outcome.seconds, 4)} | judged.row)
         except MedcliError as error:
             rows.append(row | {"status": str(error)})
         progress("evaluate", number, total)
     rows += [{"case": name, "patient": "", "status": reason} for name, reason in selection.failed.items()]
     groups = {name: column_of(name) for case in selection.cases for name in case.groups}
-    kept = Kept(selection.name, selection.part, True, groups, selection.notes, rows=rows)
+    kept = Kept(selection.name, selection.part, True, groups, selection.notes, dict(modalities), rows=rows)
     if not kept.judged:
         raise DataError(_nothing_judged(kept.failed))
     for file, content in judge.stored(kept.cases).items():

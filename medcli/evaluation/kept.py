@@ -52,6 +52,7 @@ class Kept:
     own: The cases are from the data that the run was made with.
     groups: Group column to its column in cases.csv.
     notes: Of the choice of cases: what a reader must know.
+    modalities: DICOM code to number of images, of those that say.
     pictures: In the order to show them.
     model: SHA-256 of the weights; None: unknown.
     seconds: That predicting and judging took.
@@ -63,6 +64,7 @@ class Kept:
     own: bool
     groups: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    modalities: dict[str, int] = field(default_factory=dict)
     pictures: list[Picture] = field(default_factory=list)
     model: str | None = None
     seconds: float = 0.0
@@ -117,6 +119,7 @@ class Kept:
             "own_data": self.own,
             "group_columns": self.groups,
             "notes": self.notes,
+            "modalities": self.modalities,
             "pictures": [vars(one) for one in self.pictures],
             "model_sha256": self.model,
             "seconds": round(self.seconds, 2),
@@ -142,6 +145,7 @@ class Kept:
                 content["own_data"],
                 content["group_columns"],
                 content["notes"],
+                content["modalities"],
                 [Picture(**one) for one in content["pictures"]],
                 content["model_sha256"],
                 content["seconds"],
@@ -227,10 +231,13 @@ def cells(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def cell(value: Any) -> Any:
-    """NaN is an empty cell; numbers keep nine digits, which is all that a float32 has."""
-    if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:.9g}"
-    return value
+    """NaN is an empty cell; numbers keep the digits that a float32 or else a float64 needs to come back the same."""
+    if not isinstance(value, float):
+        return value
+    if np.isnan(value):
+        return ""
+    short = np.float32(value)
+    return str(short) if float(short) == value else repr(float(value))
 
 
 def number(text: str | None) -> float:

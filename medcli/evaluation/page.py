@@ -1,86 +1,85 @@
-"""The report of an evaluation as one HTML file."""
+"""The report of an evaluation as one HTML file, the model card, and every table as a file of its own."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from medcli.evaluation.findings import Findings, of_patients, plural
 from medcli.evaluation.groups_page import interval_text
-from medcli.evaluation.judge import Judge, Measured, Plot, Section, Support
-from medcli.evaluation.kept import Kept, Picture
+from medcli.evaluation.judge import Judge, Measured, Support, Table
+from medcli.evaluation.kept import Kept, cells
 from medcli.evaluation.measures import TITLES
+from medcli.evaluation.model_card import model_card, write_card
+from medcli.evaluation.short import in_short, prevalence
+from medcli.files import write_csv
 from medcli.report import Card, Report, number_text
-from medcli.run import Run
 
 MOST_ROWS = 2000
 """Lines of the table of cases in the page; cases.csv has all."""
-PARTS = {
-    "train": "the training part",
-    "val": "the validation part",
-    "test": "the test part",
-    "all": "all cases",
+TABLES = "tables"
+HOLDS = {
+    "metrics.json": "every number of this page with full precision",
+    "cases.csv": "one line per case: truth, prediction, measures",
+    "detections.json": "the boxes found and the true ones",
+    "groups.csv": "every group and every gap between groups",
+    "model_card.md": "the model card as Markdown",
+    "config.yaml": "every setting that this was made with",
+    "evaluation.json": "which cases, weights and pictures",
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Findings:
-    """Attributes:
-    run, kept, judge: What was judged, and by what.
-    measured, support: The numbers, and what each rests on.
-    content: Of metrics.json.
-    plots: Of the judge; those of the sections are with them.
-    sections: In the order to show them.
-    pictures: With a caption each.
-    """
-
-    run: Run
-    kept: Kept
-    judge: Judge
-    measured: Measured
-    support: Mapping[str, Support]
-    content: Mapping[str, Any]
-    plots: Sequence[Plot]
-    sections: Sequence[Section]
-    pictures: Sequence[tuple[Picture, str]]
+"""What the files of the folder hold, of those that are there."""
 
 
 def write_page(folder: Path, found: Findings) -> None:
-    """Write report.html; the plots, also those of the sections, lie in the folder as PNG."""
-    run, kept, judge, measured, support = found.run, found.kept, found.judge, found.measured, found.support
-    where = PARTS[kept.part] if kept.name == kept.part else kept.name
-    name = run.config.name or run.folder.name
-    report = Report(
-        f"{name}: {run.plan.task}",
-        f"Evaluated on {where}: {_plural(found.content['cases'], 'case')} of "
-        f"{_plural(found.content['patients'], 'patient')}",
-    )
+    """Write report.html, model_card.md and tables/*.csv; the plots lie in the folder as PNG."""
+    judge, measured, support = found.judge, found.measured, found.support
+    report = Report(f"{found.name}: {found.run.plan.task}", f"Evaluated on {found.where}: {found.size}")
+    tables = _Tables(report, folder)
     report.warnings(_warnings(found))
-    report.cards([_card(name, measured, support[name]) for name in judge.headline])
-    report.heading("Measures").table(
-        _overall(judge, measured, support),
-        "95 % intervals by resampling patients; they need several patients.",
-    )
-    if len(run.plan.classes) > 1:
-        report.table(_per_class(judge, measured, support), "For every class, with 95 % intervals.")
-    report.heading("Plots")
+    report.heading("In short").cards([_card(name, measured, support[name]) for name in judge.headline])
+    report.answers(in_short(found))
+    report.heading("Measures")
+    caption = "95 % intervals by resampling patients; they need several patients."
+    tables.add("measures", Table(_overall(judge, measured, support), caption))
+    if len(found.run.plan.classes) > 1:
+        caption = "For every class, with 95 % intervals."
+        tables.add("classes", Table(_per_class(judge, measured, support), caption))
+    if found.plots:
+        report.heading("Plots").paragraph(f"From {found.size}. {prevalence(found)}")
     for plot in found.plots:
         report.plot((folder / f"{plot.name}.png").read_bytes(), plot.caption, plot.alt)
+    basis = f"From {found.size} where no other number is told. {prevalence(found)}"
     for section in found.sections:
-        report.heading(section.title)
+        report.heading(section.title).paragraph(basis)
         for table in section.tables:
-            report.table(table.rows, table.caption)
+            tables.add(section.title, table)
         for plot in section.plots:
             report.plot((folder / f"{plot.name}.png").read_bytes(), plot.caption, plot.alt)
-    for kind, title in (("worst", "Worst cases"), ("best", "Best cases")):
-        pictures = [
-            (kept.picture(folder, one), caption) for one, caption in found.pictures if one.kind == kind
-        ]
-        if pictures:
-            report.heading(title).pictures(pictures, wide=judge.wide)
-    report.heading("Cases").table(*_cases(kept))
-    _how(report, run)
+    _pictures(report, folder, found)
+    report.heading("Cases").table(*_cases(found.kept), file="cases.csv", long=True)
+    _model_card(tables, folder, found)
+    _how(tables, found)
+    _files(tables)
     report.write(folder / "report.html")
+
+
+class _Tables:
+    """Puts tables into the report and into files of their own; keeps a list of these."""
+
+    def __init__(self, report: Report, folder: Path) -> None:
+        self.report, self.folder = report, folder
+        self.held: list[tuple[str, str]] = []
+
+    def add(self, title: str, table: Table) -> None:
+        stem = "".join(letter if letter.isalnum() else "_" for letter in title.lower()).strip("_")
+        names = [name for name, _ in self.held]
+        number, file = 1, f"{TABLES}/{stem}.csv"
+        while file in names:
+            number += 1
+            file = f"{TABLES}/{stem}_{number}.csv"
+        write_csv(self.folder / file, [cells(row) for row in table.rows])
+        self.held.append((file, table.caption))
+        self.report.table(table.rows, table.caption, file=file)
 
 
 def _warnings(found: Findings) -> list[str]:
@@ -88,14 +87,16 @@ def _warnings(found: Findings) -> list[str]:
     if failed:
         case, reason = next(iter(failed.items()))
         texts.append(
-            f"{_plural(len(failed), 'case')} could not be judged (status in the table of cases), "
+            f"{plural(len(failed), 'case')} could not be judged (status in the table of cases), "
             f"such as {case}: {reason}"
         )
     return texts
 
 
 def _card(name: str, measured: Measured, support: Support) -> Card:
-    of = f"{_plural(support.cases, 'case')} of {_plural(support.patients, 'patient')}"
+    of = of_patients(support.cases, support.patients)
+    if support.prevalence is not None:
+        of += f", prevalence {number_text(support.prevalence)}"
     interval = _interval(name, measured)
     return Card(TITLES[name][0], measured.overall[name], f"{interval}, {of}" if interval else of)
 
@@ -134,6 +135,20 @@ def _rests_on(support: Support) -> dict[str, Any]:
     return {name: value for name, value in support._asdict().items() if value is not None}
 
 
+def _pictures(report: Report, folder: Path, found: Findings) -> None:
+    shows = {
+        "classification": "Image of case",
+        "detection": "True boxes beside the boxes found, case",
+        "segmentation": "True outlines beside the predicted ones, case",
+    }[found.run.plan.task]
+    for kind, title in (("worst", "Worst cases"), ("best", "Best cases")):
+        pictures = [
+            (found.kept.picture(folder, one), caption) for one, caption in found.pictures if one.kind == kind
+        ]
+        if pictures:
+            report.heading(title).pictures(pictures, wide=found.judge.wide, shows=shows)
+
+
 def _cases(kept: Kept) -> tuple[list[dict[str, Any]], str]:
     rows = kept.rows[:MOST_ROWS]
     left = len(kept.rows) - len(rows)
@@ -141,14 +156,30 @@ def _cases(kept: Kept) -> tuple[list[dict[str, Any]], str]:
     return rows, caption + (f" {left} more are in cases.csv." if left else "")
 
 
-def _how(report: Report, run: Run) -> None:
-    report.heading("How it was made")
-    if run.plan.reasons:
-        reasons = [{"setting": name, "reason": reason} for name, reason in run.plan.reasons.items()]
-        report.table(reasons, "What was decided by the data, and why.")
-    environment = [{"item": key, "value": value} for key, value in flattened(run.environment())]
+def _model_card(tables: _Tables, folder: Path, found: Findings) -> None:
+    parts, report = model_card(found), tables.report
+    write_card(folder, found, parts)
+    report.heading("Model card")
+    for part in parts:
+        report.subheading(part.title).terms(part.facts)
+        for name, table in part.tables:
+            tables.add(f"model card {name}", table)
+
+
+def _how(tables: _Tables, found: Findings) -> None:
+    tables.report.heading("How it was made")
+    if found.run.plan.reasons:
+        reasons = [{"setting": name, "reason": reason} for name, reason in found.run.plan.reasons.items()]
+        tables.add("decisions_of_the_plan", Table(reasons, "What was decided by the data, and why."))
+    environment = [{"item": key, "value": value} for key, value in flattened(found.run.environment())]
     if environment:
-        report.table(environment, "Where the run was trained.")
+        tables.add("environment", Table(environment, "Where the run was trained."))
+
+
+def _files(tables: _Tables) -> None:
+    there = [(name, text) for name, text in HOLDS.items() if (tables.folder / name).is_file()]
+    rows = [{"file": name, "holds": text} for name, text in [*there, *tables.held]]
+    tables.report.heading("Files").table(rows, "Which file of this folder holds which table.")
 
 
 def flattened(content: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -163,7 +194,3 @@ def flattened(content: Any, prefix: str = "") -> list[tuple[str, str]]:
         return []
     text = ", ".join(map(str, content)) if isinstance(content, list) else str(content)
     return [(prefix, text)]
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

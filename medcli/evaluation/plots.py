@@ -37,7 +37,7 @@ def _axes(width: float = 5.2, height: float = 4.4) -> tuple["Figure", "Axes"]:
 
 def _draw(axes: "Axes", curves: Curves, *, steps: bool = False) -> None:
     for number, (label, (x, y)) in enumerate(curves.items()):
-        style = LINES[number // len(COLORS) % len(LINES)]
+        style = LINES[number % len(LINES)]  # with seven colours all 28 pairs differ
         color, drawn = COLORS[number % len(COLORS)], "steps-post" if steps else "default"
         axes.plot(x, y, color=color, linestyle=style, linewidth=1.8, label=label, drawstyle=drawn)
     if curves and (len(curves) > 1 or next(iter(curves))):
@@ -162,7 +162,7 @@ def reliability_figure(
             markerfacecolor="white", linewidth=1.2, label="before scaling",
         )  # fmt: skip
     for number, (label, curve) in enumerate(curves.items()):
-        color, style = COLORS[number % len(COLORS)], LINES[number // len(COLORS) % len(LINES)]
+        color, style = COLORS[number % len(COLORS)], LINES[number % len(LINES)]
         bars = np.maximum(np.stack([curve.observed - curve.low, curve.high - curve.observed]), 0)
         axes.errorbar(
             curve.predicted, curve.observed, yerr=bars, color=color, linestyle=style, marker=MARKERS[number % 7],
@@ -190,9 +190,22 @@ def decision_curve_figure(thresholds: np.ndarray, curves: Mapping[str, Mapping[s
         low, high = np.array(curve["model_interval"], float).T
         name = label if len(curves) > 1 else "model"
         axes.fill_between(thresholds, low, high, color=color, alpha=0.18, linewidth=0)
-        axes.plot(thresholds, curve["model"], color=color, linewidth=1.8, label=name)
+        marker = MARKERS[number % len(MARKERS)] if len(curves) > 1 else ""
+        axes.plot(
+            thresholds, curve["model"], color=color, linewidth=1.8, marker=marker, markevery=8, markersize=5, label=name
+        )  # fmt: skip
         everybody = "all" if len(curves) == 1 else f"all, {label}"
-        axes.plot(thresholds, curve["all"], color=color, linewidth=1.1, linestyle=":", label=everybody)
+        axes.plot(
+            thresholds,
+            curve["all"],
+            color=color,
+            linewidth=1.1,
+            linestyle=":",
+            marker=marker,
+            markevery=(4, 8),
+            markersize=3,
+            label=everybody,
+        )
         top = max(top, float(np.nanmax(curve["all"])), float(np.nanmax(curve["model"])))
     axes.legend(fontsize=8, frameon=False, loc="best")
     axes.set(
