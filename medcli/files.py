@@ -56,6 +56,20 @@ def _umask() -> int:
     return current
 
 
+@contextmanager
+def unnamed_file() -> Iterator[str]:
+    """The path of a file for a library that wants one: only in memory, where the system has such files."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("medcli")
+        try:
+            yield f"/proc/self/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+    else:
+        with tempfile.TemporaryDirectory(prefix="medcli-") as folder:
+            yield os.path.join(folder, "file")
+
+
 def write_text(target: Path, text: str) -> None:
     with atomic_path(target) as path:
         path.write_text(text, encoding="utf-8")

@@ -1,16 +1,20 @@
-"""NRRD and MetaImage, read through SimpleITK."""
+"""NRRD and MetaImage, read through SimpleITK in a process that may crash."""
 
 import re
 from pathlib import Path
 
 import numpy as np
 
+from medcli import sandbox
 from medcli.case import Source
 from medcli.errors import FormatError
 from medcli.image import Image
-from medcli.io.limits import check_size, finite
+from medcli.io.limits import MAX_BYTES, check_size, finite
 
 _DETACHED = re.compile(rb"^\s*(ElementDataFile|data ?file)\s*[:=]\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+_COPIES = 3
+"""The packed data, SimpleITK's image and the array."""
+_SECONDS = 600.0
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -23,9 +27,15 @@ def read_itk(source: Source) -> Image:
 
 def load_itk(path: Path) -> tuple[np.ndarray, tuple[float, ...], np.ndarray | None]:
     """Array in the file's own type with the channel last, spacing and, for volumes, the affine to RAS+ mm."""
+    _check_data_file(path)
+    return sandbox.call(
+        _load, path, subject=str(path), memory=sandbox.MEMORY + _COPIES * MAX_BYTES, seconds=_SECONDS
+    )
+
+
+def _load(path: Path) -> tuple[np.ndarray, tuple[float, ...], np.ndarray | None]:
     import SimpleITK
 
-    _check_data_file(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     try:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
+from medcli import sandbox
 from medcli.case import Source
 from medcli.errors import FormatError
 from medcli.image import Image
@@ -91,11 +92,15 @@ def _plain_mode(picture: Pillow.Image, indices: bool) -> Pillow.Image:
 
 def _read_deep_png(path: Path, head: bytes) -> np.ndarray:
     """Colour PNG of 16 bits per channel, which Pillow would cut to 8."""
-    import SimpleITK
-
     columns, rows = struct.unpack(">II", head[16:24])
     samples = {2: 3, 4: 2, 6: 4}[head[25]]
-    check_size(path, (rows, columns, samples), 2)
+    size = check_size(path, (rows, columns, samples), 2)
+    return sandbox.call(_decode_png, path, subject=str(path), memory=sandbox.MEMORY + 4 * size)
+
+
+def _decode_png(path: Path) -> np.ndarray:
+    import SimpleITK
+
     try:
         return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path), imageIO="PNGImageIO"))
     except RuntimeError as error:

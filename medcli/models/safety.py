@@ -1,8 +1,15 @@
 """Model files are programs: nothing of a `.keras` file reaches Keras before it was checked here.
 
 Checked in this order: the kind of file, its checksum, the members of the archive (names, sizes, compression),
-the network's description (see `safe_config`), and the weights' HDF5 file (links, sizes). What remains are
-faults in the HDF5 library itself, so files from strangers still belong in a sandbox.
+the network's description (see `safe_config`), and the weights' HDF5 file (links, sizes; then every array is read).
+All of it happens in a process of its own with bounded memory and time (`medcli.sandbox`), so a file on which the
+unpacking or the HDF5 library crashes is refused like any other.
+
+What remains for this process: Keras reads the unpacked weights with the same library, which has read all of them once
+without harm; a foreign network is rebuilt by Keras from a description that names only what is on the list, after a
+count of its parameters without memory. Rebuilding needs TensorFlow, whose start would take longer than all else, so it
+is done here. And a fault that makes a library do the file's bidding, instead of crashing, is beyond these checks:
+open models only from people you trust.
 """
 
 import math
@@ -21,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medcli import sandbox
 from medcli.errors import RunError
 from medcli.files import sha256, write_text
 from medcli.models.safe_config import check_config
@@ -37,6 +45,9 @@ MAX_RATIO = 100
 MAX_PARAMETERS = 500_000_000
 MAX_OBJECTS = 100_000
 """Groups and arrays in the weights' file."""
+_READ_BYTES = 64 * MEGABYTE
+_BYTES_PER_SECOND = 4 * MEGABYTE
+"""A tenth of what a slow computer unpacks and checks."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +79,23 @@ def check_model_file(path: Path | str) -> int:
 def checked(path: Path | str) -> Iterator[CheckedFile]:
     """Check the file and give its parts; the weights lie in a private temporary folder until the end."""
     path = _local_keras_file(path)
-    verify_checksum(path)
-    with tempfile.TemporaryDirectory(prefix="medcli-") as folder, _archive(path) as archive:
-        config = check_config(archive.read(CONFIG), str(path))
+    with tempfile.TemporaryDirectory(prefix="medcli-") as folder:
         weights = Path(folder) / WEIGHTS
+        seconds = sandbox.SECONDS + path.stat().st_size / _BYTES_PER_SECOND
+        config, parameters = sandbox.call(
+            _unpack, path, weights, subject=str(path), kind=RunError, seconds=seconds
+        )
+        yield CheckedFile(config, weights, parameters)
+
+
+def _unpack(path: Path, weights: Path) -> tuple[dict[str, Any], int]:
+    """Check everything; write the weights there; give the network's description and the number of parameters."""
+    verify_checksum(path)
+    with _archive(path) as archive:
+        config = check_config(archive.read(CONFIG), str(path))
         with archive.open(WEIGHTS) as member, open(weights, "wb") as target:
             shutil.copyfileobj(member, target, MEGABYTE)
-        yield CheckedFile(config, weights, _check_weights(weights, path))
+    return config, _check_weights(weights, path)
 
 
 def load_weights_safely(model: "keras.Model", path: Path | str) -> None:
@@ -221,22 +242,26 @@ def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
 
 
 def _check_weights(weights: Path, path: Path) -> int:
-    """Walk the HDF5 file without following links; return how many numbers it holds."""
+    """Walk the HDF5 file without following links and read every array; return how many numbers it holds."""
     import h5py
 
     try:
         with h5py.File(weights, "r") as file:
-            return _walk(file, path)
+            arrays = _walk(file, path)
+            for array in arrays:
+                _read(array)
+            return sum(array.size for array in arrays)
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         raise RunError(
             f"{path}: the weights inside cannot be read ({type(error).__name__}); it is damaged."
         ) from None
 
 
-def _walk(file: "h5py.File", path: Path) -> int:
+def _walk(file: "h5py.File", path: Path) -> "list[h5py.Dataset]":
+    """The arrays, each of them checked."""
     import h5py
 
-    parameters = size = 0
+    arrays: list[h5py.Dataset] = []
     seen: set[int] = set()
     waiting: list[h5py.Group] = [file]
     while waiting:
@@ -259,15 +284,27 @@ def _walk(file: "h5py.File", path: Path) -> int:
                 waiting.append(entry)
             elif isinstance(entry, h5py.Dataset):
                 _check_dataset(entry, path)
-                parameters += entry.size
-                size += entry.size * entry.dtype.itemsize
+                arrays.append(entry)
             else:
                 raise RunError(f"{path}: the weights hold something other than arrays; refused as unsafe.")
+    parameters = sum(array.size for array in arrays)
+    size = sum(array.size * array.dtype.itemsize for array in arrays)
     if parameters > MAX_PARAMETERS or size > MAX_MEMBER_BYTES[WEIGHTS]:
         raise RunError(
             f"{path}: the weights hold {parameters:,} numbers, at most {MAX_PARAMETERS:,} are allowed."
         )
-    return parameters
+    return arrays
+
+
+def _read(array: "h5py.Dataset") -> None:
+    """Read all of an array, some rows at a time, for no other purpose than to see whether that works."""
+    if not array.shape:
+        array[()]
+        return
+    row = math.prod(array.shape[1:]) * array.dtype.itemsize
+    step = max(1, _READ_BYTES // max(row, 1))
+    for start in range(0, array.shape[0], step):
+        array[start : start + step]
 
 
 def _check_dataset(dataset: "h5py.Dataset", path: Path) -> None:

@@ -6,18 +6,11 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import parse_fragments
-from pydicom.pixels import apply_color_lut, pixel_array
-from pydicom.uid import (
-    UID,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEGExtended12Bit,
-    JPEGLossless,
-    JPEGLosslessSV1,
-    RLELossless,
-)
+from pydicom.pixels import apply_color_lut
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from medcli.errors import FormatError
+from medcli.io.dicom.decoders import damaged, decode, decode_compressed, syntax_name, transfer_syntax
 from medcli.io.dicom.files import integer, number, text
 from medcli.io.limits import check_size
 
@@ -26,8 +19,6 @@ _KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _LARGEST_RATIO = {RLELossless: 70}
 _ANY_RATIO = 20_000
 _HARMLESS_BYTES = 2**28
-
-_JPEG_LOSSLESS = (JPEGLossless, JPEGLosslessSV1)
 
 
 def stored_values(dataset: Dataset, path: Path, *, indices: bool = False) -> np.ndarray:
@@ -68,10 +59,6 @@ def frame_shape(dataset: Dataset, path: Path) -> tuple[int, int, int, int]:
     return frames, rows, columns, samples
 
 
-def transfer_syntax(dataset: Dataset) -> UID | None:
-    return getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-
-
 def _native(dataset: Dataset, path: Path, shape: tuple[int, int, int, int]) -> np.ndarray:
     """Uncompressed values, without pydicom's detours."""
     frames, rows, columns, samples = shape
@@ -105,41 +92,12 @@ def _decoded(
     data = dataset[keyword].value or b""
     if syntax is not None and syntax.is_encapsulated:
         _check_compressed(path, data, size, shape[0], syntax)
-    elif dataset.BitsAllocated == 1:
+        return decode_compressed(dataset, path, shape)
+    if dataset.BitsAllocated == 1:
         _check_length(path, len(data), (math.prod(shape) + 7) // 8)
     elif text(dataset, "PhotometricInterpretation") != "YBR_FULL_422":
         _check_length(path, len(data), size)
-    if syntax in _JPEG_LOSSLESS or (syntax == JPEGExtended12Bit and integer(dataset, "BitsStored") > 8):
-        from medcli.io.dicom.fallback import decode_with_itk
-
-        return decode_with_itk(dataset, path, shape)
-    plugin = "pylibjpeg" if syntax == RLELossless and _has("rle") else ""
-    try:
-        values = pixel_array(dataset, decoding_plugin=plugin)
-    except (RuntimeError, NotImplementedError) as error:
-        if ("plugin" in str(error) and "missing" in str(error)) or isinstance(error, NotImplementedError):
-            raise FormatError(
-                f"{path}: no decoder is installed for {syntax_name(syntax)}; install python-gdcm, or "
-                "pylibjpeg-libjpeg if its GPL licence suits you."
-            ) from error
-        raise FormatError(
-            f"{path}: the {syntax_name(syntax)} pixel data are damaged or truncated."
-        ) from error
-    except Exception as error:
-        raise FormatError(
-            f"{path}: the {syntax_name(syntax)} pixel data are damaged or truncated."
-        ) from error
-    return values.reshape(shape)
-
-
-def syntax_name(syntax: UID | None) -> str:
-    return f"{syntax.name} ({syntax})" if syntax is not None else "uncompressed"
-
-
-def _has(module: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(module) is not None and find_spec("pylibjpeg") is not None
+    return decode(dataset, path, shape)
 
 
 def _check_length(path: Path, found: int, expected: int) -> None:
@@ -161,8 +119,6 @@ def _check_compressed(path: Path, data: bytes, size: int, frames: int, syntax: U
     try:
         fragments = parse_fragments(data)[0] - 1  # the first item is the offset table
     except Exception as error:
-        raise FormatError(
-            f"{path}: the {syntax_name(syntax)} pixel data are damaged or truncated."
-        ) from error
+        raise damaged(path, syntax) from error
     if fragments < frames:
         raise FormatError(f"{path}: {frames} compressed frames were expected, {fragments} were found.")
