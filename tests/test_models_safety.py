@@ -8,7 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
+from medcli import sandbox
 from medcli.errors import RunError
+from medcli.models import safety
 from medcli.models.safe_config import LAYERS, MAX_DEPTH, check_config
 from medcli.models.safety import (
     check_model_file,
@@ -17,6 +19,13 @@ from medcli.models.safety import (
     verify_checksum,
     write_checksum,
 )
+from tests import unruly
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_process_is_left():
+    yield
+    sandbox.close()
 
 
 def layer(class_name="Dense", module="keras.layers", **config):
@@ -288,6 +297,27 @@ def test_weights_that_point_elsewhere_or_lie_about_their_size_are_refused(make, 
 
 def test_weights_that_are_no_hdf5_are_refused(make):
     refused(make(weights=b"not HDF5 at all"), "weights inside cannot be read")
+
+
+def test_an_array_that_cannot_be_unpacked_is_found_before_keras_reads_it(make, tmp_path):
+    values = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
+    written = weights_file(
+        tmp_path / "packed.h5", lambda file: file.create_dataset("x", data=values, compression="gzip")
+    )
+    with h5py.File(tmp_path / "packed.h5") as file:
+        chunk = file["x"].id.get_chunk_info(0)
+    place = chunk.byte_offset + chunk.size // 2
+    assert check_model_file(make(weights=written)) == 8 + 300 * 300
+    damaged = written[:place] + bytes(16) + written[place + 16 :]
+    refused(make(weights=damaged), "weights inside cannot be read")
+
+
+def test_a_file_on_which_a_library_crashes_is_refused(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(safety, "_unpack", unruly.crash)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t"))
+    (tmp_path / "t").mkdir()
+    refused(make(), r"net.keras: the library that reads it crashed \(SIGSEGV\); refused")
+    assert not list((tmp_path / "t").iterdir())
 
 
 def test_nothing_is_left_in_the_temporary_folder(make, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Functions that misbehave, for the tests of the process in which such functions are called."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -30,6 +31,10 @@ def largest(count: int) -> int:
 
 def get_signal(number: int) -> None:
     os.kill(os.getpid(), number)
+
+
+def crash(*_: object) -> None:
+    get_signal(signal.SIGSEGV)
 
 
 def leave(code: int) -> None:
