@@ -6,6 +6,7 @@ manifest.csv       the cases and the part each was in
 environment.json   versions, device, precision, git commit, seed
 model.keras        the best weights by validation, with model.keras.sha256
 checkpoints/       full state for `--resume`
+groups.json        with `train.fairness`: the groups, how they were settled, how often they are drawn
 validation.csv  calibration.json   classifiers: see `medcli.calibration`
 history.csv  curves.png  logs/
 """

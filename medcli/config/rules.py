@@ -13,6 +13,7 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _intensity(config)
     yield from _aims(config)
     yield from _losses(config)
+    yield from _fairness(config)
 
 
 CLASSIFICATION_LOSSES = ("auto", "cross_entropy", "focal", "mse")
@@ -71,3 +72,38 @@ def _losses(config: Config) -> Iterator[tuple[Key, str]]:
     if known and config.train.loss not in known:
         names = " or ".join(f"`{name}`" for name in known)
         yield ("train", "loss"), f"expected {names} for {config.task}, got `{config.train.loss}`"
+
+
+def _fairness(config: Config) -> Iterator[tuple[Key, str]]:
+    settings, section = config.train.fairness, ("train", "fairness")
+    yield from _group_columns(config, (*section, "columns"), settings.columns)
+    if settings.method != "none" or settings.select != "average":
+        asked = "method" if settings.method != "none" else "select"
+        if not settings.columns:
+            yield (
+                (*section, "columns"),
+                f"expected columns to divide the cases by, since {asked} is {getattr(settings, asked)}, got none",
+            )
+    if config.task != "classification":
+        if settings.method not in ("none", "sampling"):
+            yield (
+                (*section, "method"),
+                f"expected `none` or `sampling` for {config.task}, got `{settings.method}`",
+            )
+        if config.evaluate.group_thresholds.columns:
+            yield (
+                ("evaluate", "group_thresholds", "columns"),
+                f"expected none for {config.task}: only classifications are decided by a threshold",
+            )
+    key = ("evaluate", "group_thresholds", "columns")
+    yield from _group_columns(config, key, config.evaluate.group_thresholds.columns)
+
+
+def _group_columns(config: Config, key: Key, columns: list[str]) -> Iterator[tuple[Key, str]]:
+    known = config.data.columns.groups
+    unknown = [name for name in columns if name not in known]
+    if unknown:
+        names = ", ".join(f"`{name}`" for name in known) or "there are none"
+        yield key, f"expected columns that data.columns.groups names ({names}), got `{unknown[0]}`"
+    if len(set(columns)) < len(columns):
+        yield key, f"expected every column once, got {', '.join(columns)}"

@@ -119,6 +119,18 @@ class Model(Section):
     deep_supervision: bool = Field(True, description="U-Net: also learn from the lower resolutions.")
 
 
+class Fairness(Section):
+    """Learning for the worst group, not only for the average; see docs/fairness.md."""
+
+    columns: list[str] = Field([], description="Columns of data.columns.groups that divide the cases into groups; several: their intersections.")
+    method: Literal["none", "sampling", "reweighting", "group_dro"] = Field("none", description="sampling: every group is drawn equally often; reweighting: cases count so much that group and class are independent (classification); group_dro: the loss of the group that is worst just now counts most, groups drawn as for sampling (classification).")
+    select: Literal["average", "worst_group"] = Field("average", description="Which weights are kept: those best on average, or those whose worst group is best on the validation part.")
+    by_class: bool = Field(True, description="Classification with exclusive classes, sampling and group_dro: the groups are divided by class as well.")
+    patients: Count = Field(10, description="Groups with fewer patients are left alone: drawn and weighted as without a method, not counted for select. A group's class needs half as many.")
+    dro_step: Positive = Field(0.01, description="group_dro: how fast the weights follow the losses (step of the exponentiated gradient).")
+    dro_adjustment: Annotated[float, Field(ge=0)] = Field(1.0, description="group_dro: C of the group adjustment C / sqrt(patients of the group), which asks more of small groups, since they are memorised first and generalise worse; 0: none.")
+
+
 class Train(Section):
     """How the network learns."""
 
@@ -147,6 +159,14 @@ class Train(Section):
     devices: Auto | Count = Field("auto", description="GPUs to use; auto: all that are seen.")
     cache_gb: Annotated[float, Field(ge=0)] = Field(1.0, description="Keep prepared cases in memory when they take less than this.")
     tensorboard: bool = Field(True, description="Write logs for TensorBoard.")
+    fairness: Fairness = Field(Fairness(), description="What is done for the worst group.")
+
+
+class GroupThresholds(Section):
+    """Classification: a threshold for each group, learned on the validation part."""
+
+    columns: list[str] = Field([], description="Columns of data.columns.groups that divide the cases; several: their intersections; none: one threshold for all. Groups with fewer patients than evaluate.group_patients on the validation part keep the common threshold.")
+    aim: Literal["own", "equal_opportunity", "equalized_odds"] = Field("own", description="own: evaluate.threshold, in each group by itself; equal_opportunity: the sensitivity that the common threshold has over all, in every group; equalized_odds: as near as can be to its sensitivity and specificity.")
 
 
 class Evaluate(Section):
@@ -163,6 +183,7 @@ class Evaluate(Section):
     sets: Literal["lac", "aps", "raps"] = Field("lac", description="Score of the conformal sets. lac: smallest sets, some of them empty; aps, raps: never empty, larger for harder cases, and cover more than asked for.")
     sets_per_class: bool = Field(False, description="The coverage holds for every class by itself; the sets are larger.")
     group_patients: Count = Field(10, description="Groups (sex, age, site, ...) with fewer patients get no numbers; bands of age are joined until they have as many. Classification: also half as many with and half as many without the class.")
+    group_thresholds: GroupThresholds = Field(GroupThresholds(), description="Classification: a threshold for each group.")
     pictures: Annotated[int, Field(ge=0)] = Field(6, description="How many of the worst and of the best cases are drawn.")
 
 

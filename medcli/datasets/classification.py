@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from medcli.config.schema import Config
 from medcli.datasets.augment import STRENGTHS, change_intensities, erase_rectangles, transforms, uniform, warp
-from medcli.datasets.store import image_store, sample_seed, shuffled
+from medcli.datasets.draw import Draw, EachOnce
+from medcli.datasets.store import image_store, sample_seed
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
 
@@ -32,23 +33,39 @@ def flip_axes(config: Config, plan: Plan) -> set[str]:
 
 
 class ClassificationSet:
-    """See `medcli.tasks.base.TrainingSet`."""
+    """See `medcli.tasks.base.TrainingSet`.
+
+    Args:
+        draw: Which case each sample is; default: each once per epoch.
+        members: (cases, groups) float32, appended to the targets, so that whatever mixes targets mixes these too.
+    """
 
     total_samples: int
 
-    def __init__(self, config: Config, plan: Plan, prepared: Prepared, records: Sequence[Record]):
+    def __init__(
+        self,
+        config: Config,
+        plan: Plan,
+        prepared: Prepared,
+        records: Sequence[Record],
+        *,
+        draw: Draw | None = None,
+        members: np.ndarray | None = None,
+    ):
         self.cases = len(records)
         self.seed = config.seed
+        self._draw = draw or EachOnce(self.cases, self.seed)
         self.flips = flip_axes(config, plan)
         self.strength = STRENGTHS["medium" if config.train.augment == "auto" else config.train.augment]
         if {"row", "column"} <= self.flips and self.strength.rotate > 0:
             self.strength = replace(self.strength, rotate=180.0)  # no side is up: dermoscopy, microscopy
         self._images = image_store(prepared, records, config.train.cache_gb)
-        self._targets = tf.constant(class_targets(records, plan))
+        targets = class_targets(records, plan)
+        self._targets = tf.constant(targets if members is None else np.concatenate([targets, members], 1))
         self._shape = tuple(int(n) for n in self._images.shapes[0])
 
     def sample(self, number):
-        index = shuffled(number, self.cases, self.seed)
+        index = self._draw(number)
         image = tf.ensure_shape(self._images.whole(index), self._shape)
         return image, tf.gather(self._targets, index)
 

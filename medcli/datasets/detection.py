@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from medcli.datasets.augment import log_uniform, normal, uniform
-from medcli.datasets.store import ArrayStore, sample_seed, shuffled
+from medcli.datasets.draw import Draw, EachOnce
+from medcli.datasets.store import ArrayStore, sample_seed
 
 LEAST_AREA = 0.1
 """A box is dropped when less than this share of its area remains after clipping ..."""
@@ -66,6 +67,7 @@ class DetectionSamples:
         seed: Of the job.
         strength: How far samples may be changed.
         flips: Axes that may be mirrored, of "row" and "column"; with both, quarter turns are made as well.
+        draw: Which case each sample begins with; default: each once per epoch. The others of a mosaic are drawn alike.
     """
 
     total_samples: int = 0
@@ -79,8 +81,11 @@ class DetectionSamples:
         seed: int,
         strength: Strength,
         flips: Sequence[str],
+        draw: Draw | None = None,
     ):
         self.cases = len(labels)
+        self._draw = draw
+        self._first = draw or EachOnce(self.cases, seed)
         self.images = images
         self.rows, self.columns, self.channels = (int(length) for length in images.shapes[0])
         self.seed, self.strength = seed, strength
@@ -95,7 +100,7 @@ class DetectionSamples:
     def sample(self, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Image (row, column, channel) float32 and (max_boxes, 5) boxes, padded with class -1."""
         seed = sample_seed(number, self.seed, 40)
-        first = shuffled(number, self.cases, self.seed)
+        first = self._first(number)
         wanted = uniform(seed, 1) < self.strength.mosaic
         if self.total_samples:
             wanted &= tf.cast(number, tf.float32) < (1 - self.strength.plain) * self.total_samples
@@ -108,12 +113,18 @@ class DetectionSamples:
     def batch(self, images, targets, number):
         return images, targets
 
+    def _others(self, random: tf.Tensor) -> tf.Tensor:
+        """Three cases by three numbers from 0 to 1."""
+        if self._draw is None:
+            return tf.cast(random * self.cases, tf.int64)
+        return tf.stack([self._draw(tf.cast(one * 2**24, tf.int64)) for one in tf.unstack(random, 3)])
+
     def _single(self, case: tf.Tensor, seed: tf.Tensor):
         return self._tile(case, (self.rows, self.columns), seed, 0)
 
     def _mosaic(self, case: tf.Tensor, seed: tf.Tensor):
         """Four tiles around a random point in the middle half; each tile shows a random part of its case."""
-        others = tf.cast(uniform(seed, 2, (3,)) * self.cases, tf.int64)
+        others = self._others(uniform(seed, 2, (3,)))
         cut = uniform(seed, 3, (2,), 0.25, 0.75)
         y, x = tf.cast(cut[0] * self.rows, tf.int32), tf.cast(cut[1] * self.columns, tf.int32)
         heights, widths = (y, self.rows - y), (x, self.columns - x)

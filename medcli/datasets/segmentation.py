@@ -8,7 +8,8 @@ import tensorflow as tf
 from medcli.config.schema import Config
 from medcli.datasets.augment import STRENGTHS, change_intensities, transforms, uniform, warp
 from medcli.datasets.classification import flip_axes
-from medcli.datasets.store import image_store, label_store, sample_seed, shuffled
+from medcli.datasets.draw import Draw, EachOnce
+from medcli.datasets.store import image_store, label_store, sample_seed
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
 
@@ -19,13 +20,25 @@ MARGIN = 1.45
 
 
 class SegmentationSet:
-    """See `medcli.tasks.base.TrainingSet`. Targets are (patch...,) uint8 label ids; 255 is ignored by the loss."""
+    """See `medcli.tasks.base.TrainingSet`. Targets are (patch...,) uint8 label ids; 255 is ignored by the loss.
+
+    `draw`: which case each sample is from; default: each once per epoch.
+    """
 
     total_samples: int
 
-    def __init__(self, config: Config, plan: Plan, prepared: Prepared, records: Sequence[Record]):
+    def __init__(
+        self,
+        config: Config,
+        plan: Plan,
+        prepared: Prepared,
+        records: Sequence[Record],
+        *,
+        draw: Draw | None = None,
+    ):
         self.cases = len(records)
         self.seed = config.seed
+        self._draw = draw or EachOnce(self.cases, self.seed)
         self.patch = tuple(plan.patch or ())
         self.foreground = config.train.foreground
         self.strength = STRENGTHS["medium" if config.train.augment == "auto" else config.train.augment]
@@ -42,7 +55,7 @@ class SegmentationSet:
         self._positions, self._counts = tf.constant(positions), tf.constant(counts)
 
     def sample(self, number):
-        index = shuffled(number, self.cases, self.seed)
+        index = self._draw(number)
         seed = sample_seed(number, self.seed, purpose=2)
         shape = tf.gather(self._labels.shapes, index)
         centre = tf.where(

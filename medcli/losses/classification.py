@@ -1,9 +1,23 @@
 """Losses between class targets and logits, for single-label (softmax) and multi-label (sigmoid) networks."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
+Combine = Callable[[tf.Tensor], tf.Tensor]
+"""From the losses of the cases (batch,) to one loss."""
 
-def cross_entropy(targets, logits, *, weights=None, multi_label: bool = False, smoothing: float = 0.0):
+
+def cross_entropy(
+    targets,
+    logits,
+    *,
+    weights=None,
+    multi_label: bool = False,
+    smoothing: float = 0.0,
+    factors=None,
+    combine: Combine = tf.reduce_mean,
+):
     """Cross-entropy.
 
     Args:
@@ -12,14 +26,23 @@ def cross_entropy(targets, logits, *, weights=None, multi_label: bool = False, s
         weights: (classes,) float32; each case counts by the weight of its class (or label), and the sum is divided by
             the number of cases, so balanced weights leave the scale of the loss as it is.
         smoothing: Share of the target spread over all classes (Szegedy et al. 2016, section 7).
+        factors: (batch, classes) or (batch, 1); how much each case counts, or each label of it.
+        combine: See `Combine`.
     """
-    return _weighted(
-        _terms(_smooth(targets, smoothing, multi_label), logits, multi_label), targets, weights, multi_label
-    )
+    terms = _terms(_smooth(targets, smoothing, multi_label), logits, multi_label)
+    return combine(_weighted(terms, targets, weights, multi_label, factors))
 
 
 def focal(
-    targets, logits, *, weights=None, multi_label: bool = False, gamma: float = 2.0, smoothing: float = 0.0
+    targets,
+    logits,
+    *,
+    weights=None,
+    multi_label: bool = False,
+    gamma: float = 2.0,
+    smoothing: float = 0.0,
+    factors=None,
+    combine: Combine = tf.reduce_mean,
 ):
     """Focal loss: cross-entropy times (1 - p_true) ** gamma (Lin et al. 2017, equation 4)."""
     soft = _smooth(targets, smoothing, multi_label)
@@ -28,18 +51,26 @@ def focal(
         true_probability = targets * probability + (1 - targets) * (1 - probability)
     else:
         true_probability = tf.reduce_sum(tf.nn.softmax(logits) * targets, axis=-1, keepdims=True)
-    return _weighted(
-        _terms(soft, logits, multi_label) * (1 - true_probability) ** gamma, targets, weights, multi_label
-    )
+    terms = _terms(soft, logits, multi_label) * (1 - true_probability) ** gamma
+    return combine(_weighted(terms, targets, weights, multi_label, factors))
 
 
-def mean_squared_error(targets, logits, *, weights=None, multi_label: bool = False, smoothing: float = 0.0):
+def mean_squared_error(
+    targets,
+    logits,
+    *,
+    weights=None,
+    multi_label: bool = False,
+    smoothing: float = 0.0,
+    factors=None,
+    combine: Combine = tf.reduce_mean,
+):
     """Mean over classes of (probability - target) ** 2, the Brier score."""
     probabilities = tf.sigmoid(logits) if multi_label else tf.nn.softmax(logits)
     terms = tf.square(probabilities - _smooth(targets, smoothing, multi_label)) / tf.cast(
         logits.shape[-1], tf.float32
     )
-    return _weighted(terms, targets, weights, multi_label)
+    return combine(_weighted(terms, targets, weights, multi_label, factors))
 
 
 LOSSES = {"cross_entropy": cross_entropy, "focal": focal, "mse": mean_squared_error}
@@ -61,9 +92,12 @@ def _smooth(targets, smoothing: float, multi_label: bool):
     return targets * (1 - smoothing) + smoothing * even
 
 
-def _weighted(terms, targets, weights, multi_label: bool):
+def _weighted(terms, targets, weights, multi_label: bool, factors):
+    """(batch,) losses of the cases."""
+    if factors is not None:
+        terms = terms * factors
     if weights is None:
-        return tf.reduce_mean(tf.reduce_sum(terms, axis=-1))
+        return tf.reduce_sum(terms, axis=-1)
     if multi_label:
-        return tf.reduce_mean(tf.reduce_sum(terms * (targets * weights + (1 - targets)), axis=-1))
-    return tf.reduce_mean(tf.reduce_sum(terms, axis=-1) * tf.reduce_sum(targets * weights, axis=-1))
+        return tf.reduce_sum(terms * (targets * weights + (1 - targets)), axis=-1)
+    return tf.reduce_sum(terms, axis=-1) * tf.reduce_sum(targets * weights, axis=-1)

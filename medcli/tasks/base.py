@@ -26,6 +26,10 @@ class Task(Protocol):
     passes_at_end: int
     """How often the validation part is predicted once more when training is over, to learn from it."""
 
+    @property
+    def state(self) -> "Sequence[tf.Variable]":
+        """What the loss changes from step to step; belongs into checkpoints. There after `training_set`."""
+
     def build_model(self) -> "keras.Model":
         """A new network; its output may be a tensor or a list of tensors, always float32."""
 
@@ -38,6 +42,9 @@ class Task(Protocol):
         self, model: "keras.Model", prepared: Prepared, records: Sequence[Record]
     ) -> dict[str, float]:
         """Measures on the validation part, among them `loss` and `self.monitor`."""
+
+    def followed(self) -> dict[str, float]:
+        """What of the state goes into the history of the training."""
 
     def predict(self, model: "keras.Model", images: Sequence[np.ndarray]) -> list[Any]:
         """Results on the prepared grid, one per prepared image (spatial shape + channel, float32):

@@ -13,39 +13,56 @@ from medcli.metrics.classification import auroc
 from medcli.models.choose import build_model
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
+from medcli.tasks.fair_loss import FairLoss, fair_loss
+from medcli.tasks.fairness import balanced_draw, by_group, chosen_by, shown_classes
 from medcli.tasks.running import Runner
 
 
 class Classification:
     """See `medcli.tasks.base.Task`."""
 
-    monitor = "auroc"
     passes_at_end = 2  # calibration; averaged over mirrored images
 
     def __init__(self, config: Config, plan: Plan):
         self.config = config
         self.plan = plan
+        self.monitor = chosen_by("auroc", config)
         self._runner = Runner()
         self._weights: tf.Tensor | None = None
+        self._fair: FairLoss | None = None
 
     def build_model(self):
         return build_model(self.config, self.plan)
 
     def training_set(self, prepared: Prepared, records: Sequence[Record]) -> ClassificationSet:
-        weights = class_weights(class_targets(records, self.plan), self.config.train.class_weights)
+        draw = balanced_draw(self.config, self.plan, prepared, records)
+        targets = class_targets(records, self.plan)
+        shares = np.ones(len(records)) if draw is None else draw.shares
+        weights = class_weights(targets * shares[:, None], self.config.train.class_weights)
         self._weights = None if weights is None else tf.constant(weights)
-        return ClassificationSet(self.config, self.plan, prepared, records)
+        self._fair = fair_loss(self.config, self.plan, prepared, records)
+        members = None if self._fair is None else self._fair.members(records)
+        return ClassificationSet(self.config, self.plan, prepared, records, draw=draw, members=members)
 
     def loss(self, targets, outputs):
         name = self.config.train.loss
         loss = LOSSES["cross_entropy" if name == "auto" else name]
+        classes, members = targets[:, : self.plan.num_classes], targets[:, self.plan.num_classes :]
         return loss(
-            targets,
+            classes,
             outputs,
             weights=self._weights,
             multi_label=self.plan.multi_label,
             smoothing=self.config.train.label_smoothing,
+            **({} if self._fair is None else self._fair.counting(classes, members)),
         )
+
+    @property
+    def state(self) -> list[tf.Variable]:
+        return [] if self._fair is None else self._fair.state
+
+    def followed(self) -> dict[str, float]:
+        return {} if self._fair is None else self._fair.followed()
 
     def validate(self, model, prepared: Prepared, records: Sequence[Record]) -> dict[str, float]:
         logits = np.concatenate(list(self._logits(model, [prepared.image(record) for record in records])))
@@ -56,7 +73,19 @@ class Classification:
             accuracy = np.mean((probabilities > 0.5) == (targets > 0.5))
         else:
             accuracy = np.mean(probabilities.argmax(axis=1) == targets.argmax(axis=1))
-        return {"loss": float(loss), "auroc": mean_auroc(targets, probabilities), "accuracy": float(accuracy)}
+        measures = {
+            "loss": float(loss),
+            "auroc": mean_auroc(targets, probabilities),
+            "accuracy": float(accuracy),
+        }
+        return measures | by_group(
+            "auroc",
+            self.config,
+            prepared,
+            records,
+            lambda cases: mean_auroc(targets[cases], probabilities[cases]),
+            shown=shown_classes(targets),
+        )
 
     def predict(self, model, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         variants = self._variants() if self.config.predict.flips else [()]

@@ -21,6 +21,7 @@ from medcli.models.anchors import anchor_points, decode
 from medcli.models.yolo import yolo
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
+from medcli.tasks.fairness import balanced_draw, by_group, chosen_by
 
 VALIDATION_THRESHOLD = 0.001
 """Lowest score that counts for the average precision during training."""
@@ -32,8 +33,8 @@ class Detection:
     Raises ConfigError when the plan names no one size for all images.
     """
 
-    monitor = "map50"
     passes_at_end = 0
+    state: Sequence[tf.Variable] = ()
 
     def __init__(self, config: Config, plan: Plan):
         if not plan.size or plan.dimensions != 2:
@@ -41,6 +42,7 @@ class Detection:
                 "preprocess.size: the detector needs one size for all pictures (rows, columns), got native."
             )
         self.config, self.plan, self.size = config, plan, plan.size
+        self.monitor = chosen_by("map50", config)
         self.strides = tuple(2 ** (6 - level) for level in range(max(plan.stages, 3), 0, -1))[-4:]
         self.points, self.steps = anchor_points(self.size, self.strides)
         self._decoders: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -72,7 +74,11 @@ class Detection:
             seed=self.config.seed,
             strength=strength,
             flips=() if strength == STRENGTHS["none"] else flips,
+            draw=balanced_draw(self.config, self.plan, prepared, records),
         )
+
+    def followed(self) -> dict[str, float]:
+        return {}
 
     def _flips(self) -> tuple[str, ...]:
         """Colour pictures (microscopy, skin, endoscopy) have no upright; radiographs may only swap sides."""
@@ -98,7 +104,14 @@ class Detection:
             losses += [float(self.loss(tf.constant(targets), outputs))] * len(part)
             predictions += self._boxes(*decoded, threshold=VALIDATION_THRESHOLD)
             truths += [Boxes.of(label[:, :4], label[:, 4]) for label in labels]
-        return {"loss": float(np.mean(losses)), self.monitor: self._map50(predictions, truths)}
+        measures = {"loss": float(np.mean(losses)), "map50": self._map50(predictions, truths)}
+        return measures | by_group(
+            "map50",
+            self.config,
+            prepared,
+            records,
+            lambda cases: self._map50([predictions[i] for i in cases], [truths[i] for i in cases]),
+        )
 
     def _map50(self, found: Sequence[Boxes], truth: Sequence[Boxes]) -> float:
         """0 when no image has a box."""

@@ -14,25 +14,31 @@ from medcli.models.choose import build_model
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.sliding import sliding_window
+from medcli.tasks.fairness import balanced_draw, by_group, chosen_by
 from medcli.tasks.running import Runner
 
 
 class Segmentation:
     """See `medcli.tasks.base.Task`."""
 
-    monitor = "dice"
     passes_at_end = 0
+    state: Sequence[tf.Variable] = ()
 
     def __init__(self, config: Config, plan: Plan):
         self.config = config
         self.plan = plan
+        self.monitor = chosen_by("dice", config)
         self._runner = Runner(then=tf.nn.softmax)
 
     def build_model(self):
         return build_model(self.config, self.plan)
 
     def training_set(self, prepared: Prepared, records: Sequence[Record]) -> SegmentationSet:
-        return SegmentationSet(self.config, self.plan, prepared, records)
+        draw = balanced_draw(self.config, self.plan, prepared, records)
+        return SegmentationSet(self.config, self.plan, prepared, records, draw=draw)
+
+    def followed(self) -> dict[str, float]:
+        return {}
 
     def loss(self, targets, outputs):
         name = self.config.train.loss
@@ -53,12 +59,14 @@ class Segmentation:
             losses.append(voxel_loss(labels, probabilities))
             predicted = np.where(labels == IGNORE, 0, probabilities.argmax(axis=-1))
             scores.append(dice(*overlap_counts(labels, predicted, self.plan.num_classes)))
-        means = np.nan_to_num(mean_of_known(np.array(scores), axis=0))
-        per_class = dict(zip(self.plan.classes, means.tolist(), strict=True))
+        table = np.array(scores)
+        per_class = dict(zip(self.plan.classes, class_means(table).tolist(), strict=True))
         measures = {"loss": float(np.mean(losses)), "dice": float(np.mean(list(per_class.values())))}
         if len(per_class) > 1:
             measures |= {f"dice_{name}": value for name, value in per_class.items()}
-        return measures
+        return measures | by_group(
+            "dice", self.config, prepared, records, lambda cases: float(class_means(table[cases]).mean())
+        )
 
     def predict(self, model, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         settings = self.config.predict
@@ -74,6 +82,11 @@ class Segmentation:
             batch_size=self.config.predict.batch_size,
             flips=flips,
         )
+
+
+def class_means(scores: np.ndarray) -> np.ndarray:
+    """(classes,) means over the cases (n, classes) that have a value; 0 where none has."""
+    return np.nan_to_num(mean_of_known(scores, axis=0))
 
 
 def voxel_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:

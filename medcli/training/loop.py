@@ -206,7 +206,7 @@ class Loop:
         final = state.epoch >= state.planned_epochs
         validated = final or state.epoch - state.validated_at >= self._validate_every()
         if validated:
-            row |= self._validate()
+            row |= self._validate() | self.task.followed()
         row["seconds"] = round(self._seconds(), 1)
         self.history.add(row)
         state.history = self.history.rows
@@ -268,8 +268,8 @@ class Loop:
         self.checkpoints.save(self.state, [np.asarray(variable) for variable in self._saved_variables()])
 
     def _saved_variables(self) -> list:
-        """Everything that a step reads: weights, random generators, optimiser, moving averages."""
-        return [*self.model.variables, *self.optimizer.variables, *self.averages]
+        """All that a step reads: weights, random generators, optimiser, moving averages, the loss's own state."""
+        return [*self.model.variables, *self.optimizer.variables, *self.averages, *self.task.state]
 
     def _seconds(self) -> float:
         return self.state.seconds + time.monotonic() - self.started

@@ -11,14 +11,17 @@ import tensorflow as tf
 from medcli.calibration import learn_after_training, positive_index
 from medcli.config.loading import load_config
 from medcli.config.schema import Config
+from medcli.datasets.cells import FILE as GROUPS
 from medcli.devices import choose_precision, setup_devices
 from medcli.errors import DataError, RunError
+from medcli.files import write_json
 from medcli.models.choose import resolve
 from medcli.models.safety import transfer_weights
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared
 from medcli.run import MODEL, create_run, precision, write_environment
 from medcli.tasks.choose import task_for
+from medcli.tasks.fairness import groups_of
 from medcli.training.loop import Event, Loop, Result
 
 SMOKE_CASES, SMOKE_STEPS = 16, 3
@@ -60,8 +63,11 @@ def train(
         positive_index(plan, config.evaluate.positive)  # a wrong name is told before the work, not after it
     if smoke:
         training, validation = training[:SMOKE_CASES], validation[:SMOKE_CASES]
+    groups = groups_of(config, plan, prepared, training, validation, smoke=smoke)
 
     create_run(run_folder, config, plan, prepared.records, resume=resume, force=force)
+    if groups is not None:
+        write_json(run_folder / GROUPS, groups)
     strategy = setup_devices(config.train.devices, deterministic=config.deterministic)
     keras.utils.set_random_seed(config.seed)
     policy, why = choose_precision(config.train.mixed_precision)
@@ -127,7 +133,10 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
         update["batch_size"] = settings.batch_size
     if smoke:
         update["batch_size"] = min(update.get("batch_size", plan.batch_size), 4)
-        small = settings.model_copy(update={"epochs": 2, "steps_per_epoch": SMOKE_STEPS, "max_minutes": None})
+        small = settings.model_copy(
+            update={"epochs": 2, "steps_per_epoch": SMOKE_STEPS, "max_minutes": None}
+            | {"fairness": settings.fairness.model_copy(update={"patients": 1})}
+        )
         config = config.model_copy(update={"train": small})
     plan = plan.model_copy(update=update)
     config = config.model_copy(
