@@ -55,9 +55,9 @@ class Data(Section):
     """Where the images and labels are."""
 
     root: Path = Field(Path("."), description="Folder that the other paths of this section start from.")
-    format: Literal["auto", "folders", "table", "npz", "voc", "coco", "yolo", "masks", "nnunet"] = Field(
+    format: Literal["auto", "folders", "table", "npz", "cifar", "voc", "coco", "yolo", "masks", "nnunet"] = Field(
         "auto",
-        description="Layout: class folders; a CSV/TSV table; a MedMNIST-like .npz; Pascal VOC XML; COCO JSON; YOLO text; masks as files beside images; nnU-Net's dataset.json. `auto` recognises it from the other keys and the folder.",
+        description="Layout: class folders; a CSV/TSV table; a .npz as of MedMNIST or Keras; CIFAR-10's Python batches; Pascal VOC XML; COCO JSON; YOLO text; masks as files beside images; nnU-Net's dataset.json. `auto` recognises it from the other keys and the folder.",
     )
     images: str | dict[str, str] | None = Field(
         None,

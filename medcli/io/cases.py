@@ -8,7 +8,7 @@ from medcli.config.schema import Config, Data
 from medcli.errors import ConfigError, DataError
 from medcli.io.found import Found, listing
 from medcli.io.join import check_splits, join_table, keep_named, name_patients, name_the_rest, read_lists
-from medcli.io.layouts import coco, folders, masks, nnunet, npz, table, voc, yolo
+from medcli.io.layouts import cifar, coco, folders, masks, nnunet, npz, table, voc, yolo
 from medcli.io.recognise import recognise
 
 Layout = tuple[Callable[[Data, str], Found], tuple[str, ...]]
@@ -17,6 +17,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "folders": (folders.find, ("classification",)),
     "table": (table.find, ("classification", "detection", "segmentation")),
     "npz": (npz.find, ("classification", "segmentation")),
+    "cifar": (cifar.find, ("classification",)),
     "voc": (voc.find, ("detection",)),
     "coco": (coco.find, ("detection",)),
     "yolo": (yolo.find, ("detection",)),

@@ -10,8 +10,9 @@ from pathlib import Path
 from medcli.case import Case, Source
 from medcli.errors import DataError
 from medcli.files import read_csv
+from medcli.io.found import known_split
 from medcli.io.patterns import Pattern
-from medcli.io.readers import DICOM, SUFFIXES, format_by_content, stem_of
+from medcli.io.readers import CIFAR, DICOM, SUFFIXES, format_by_content, stem_of
 
 _IMAGE_COLUMNS = ("image", "file", "path", "filename", "image_path", "image_id")
 _CASE_COLUMNS = ("case", "name")
@@ -41,6 +42,8 @@ def find_inputs(inputs: Sequence[str | Path], pattern: str | Mapping[str, str] |
                 cases += _flush(loose, patterns) + _in_table(path, list(patterns))
             elif path.suffix.lower() == ".npz":
                 cases += _flush(loose, patterns) + _in_npz(path)
+            elif _is_batch(path):
+                cases += _flush(loose, patterns) + _in_batch(path)
             else:
                 loose.append(path)
     cases += _flush(loose, patterns)
@@ -142,6 +145,8 @@ def _in_folder(folder: Path, patterns: Mapping[str, Pattern]) -> list[Case]:
         for path in (path for path in by_folder[parent] if path not in known):
             if path.suffix.lower() == ".npz":
                 cases += _in_npz(path)
+            elif _is_batch(path):
+                cases += _in_batch(path)
             elif path.name.lower().endswith(SUFFIXES):
                 cases.append(Case(name=safe_name(stem_of(path)), images=(Source(path),)))
         if dicom:
@@ -247,20 +252,48 @@ def _resolve(text: str, folder: Path) -> Path:
 
 
 def _in_npz(path: Path) -> list[Case]:
-    """One case per image of the arrays called `images` or `..._images`; else the file is one image."""
+    """One case per image of the arrays that hold images (see `holds_images`); else the file is one image."""
     from medcli.io.numpy_file import array_shapes
 
     shapes = array_shapes(path)
-    stacked = {
-        name: shape[0] for name, shape in shapes.items() if re.fullmatch(r"(.*_)?images", name) and shape
-    }
+    stacked = {name: shape[0] for name, shape in shapes.items() if holds_images(name) and shape}
     if not stacked:
         return [Case(name=safe_name(stem_of(path)), images=(Source(path),))]
     return [npz_case(path, name, index) for name, count in stacked.items() for index in range(count)]
 
 
+def _is_batch(path: Path) -> bool:
+    return not path.suffix and path.is_file() and format_by_content(path) is CIFAR
+
+
+def _in_batch(path: Path) -> list[Case]:
+    from medcli.io.cifar import load_batch
+
+    return [batch_case(path, index) for index in range(len(load_batch(path)[1]))]
+
+
+def batch_case(path: Path, index: int) -> Case:
+    """The case of one image in a CIFAR batch: `test_batch_00012`."""
+    return Case(name=f"{safe_name(path.name)}_{index:05d}", images=(Source(path, f"[{index}]"),))
+
+
+def holds_images(array: str) -> bool:
+    """Whether an array of an `.npz` holds images, by its name as MedMNIST (train_images) or Keras (x_train) has it."""
+    return array == "images" or array.endswith("_images") or called_by_keras(array)
+
+
+def called_by_keras(array: str) -> bool:
+    """`x_train` and `x_test`, whose labels are `y_train` and `y_test`."""
+    return array.startswith("x_") and known_split(array[2:]) is not None
+
+
+def part_of(array: str) -> str:
+    """`train` for `train_images` and `x_train`; "" for `images` and `x`."""
+    return (array[1:] if called_by_keras(array) else array.removesuffix("images")).strip("_")
+
+
 def npz_case(path: Path, array: str, index: int) -> Case:
     """The case of one image in an `.npz`: `test_00012` for `test_images[12]`, `00012` for `images[12]`."""
-    prefix = array.removesuffix("images").rstrip("_")
+    prefix = part_of(array)
     name = f"{prefix}_{index:05d}" if prefix else f"{index:05d}"
     return Case(name=name, images=(Source(path, f"{array}[{index}]"),))

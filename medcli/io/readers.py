@@ -46,6 +46,12 @@ def _dicom(source: Source) -> Image:
     return read_dicom(source)
 
 
+def _cifar(source: Source) -> Image:
+    from medcli.io.cifar import read_cifar
+
+    return read_cifar(source)
+
+
 @dataclass(frozen=True)
 class Format:
     """A row of the table: its name, the suffixes it goes by, how its first 512 bytes look, and its reader."""
@@ -91,8 +97,9 @@ NRRD = Format("NRRD", (".nrrd", ".nhdr"), lambda head: head.startswith(b"NRRD"),
 META_IMAGE = Format(
     "MetaImage", (".mha", ".mhd"), lambda head: head.startswith((b"ObjectType", b"NDims")), _itk
 )
+CIFAR = Format("CIFAR batch", (), lambda head: head.startswith(b"\x80") and b"batch_label" in head, _cifar)
 
-FORMATS = (DICOM, NIFTI, PICTURE, NUMPY, NRRD, META_IMAGE)
+FORMATS = (DICOM, NIFTI, PICTURE, NUMPY, NRRD, META_IMAGE, CIFAR)
 """The order matters for what is told by content: the 128 bytes before DICOM's mark may imitate a TIFF."""
 
 SUFFIXES = tuple(sorted((suffix for row in FORMATS for suffix in row.suffixes), key=len, reverse=True))

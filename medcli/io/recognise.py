@@ -73,6 +73,8 @@ def _by_folder(data: Data, task: str) -> str | None:
         ):
             return "coco"
         return "table" if data.table else None
+    if (root / "data_batch_1").is_file():
+        return "cifar"
     if len(list(root.glob("*.npz"))) == 1:
         return "npz"
     return (

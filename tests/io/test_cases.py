@@ -254,7 +254,9 @@ def test_npz_that_cannot_be_used(tmp_path):
     with pytest.raises(DataError, match=r"train_images and train_labels differ in length \(2 and 1\)"):
         find(tmp_path)
     write_npz(tmp_path / "a.npz", x=[1])
-    with pytest.raises(DataError, match="expected arrays named like train_images or images, found x"):
+    with pytest.raises(
+        DataError, match="expected arrays named like train_images, images or x_train, found x"
+    ):
         find(tmp_path)
     write_npz(tmp_path / "a.npz", images=np.zeros((3, 4, 5)), labels=[0, 1, 2])
     with pytest.raises(ConfigError, match=r"expected 3 names, one per label value in a\.npz, got 2"):

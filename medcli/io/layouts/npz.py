@@ -1,4 +1,4 @@
-"""A MedMNIST-like `.npz`: arrays `train_images`, `train_labels`, `val_images`, ..., or `images`, `labels`."""
+"""An `.npz` as of MedMNIST (`train_images`, `train_labels`; or `images`, `labels`) or Keras (`x_train`, `y_train`)."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +10,7 @@ from medcli.case import Case, Source
 from medcli.config.schema import Data
 from medcli.errors import ConfigError, DataError
 from medcli.io.found import Found, as_text, existing, known_split, listing
-from medcli.io.inputs import npz_case
+from medcli.io.inputs import called_by_keras, holds_images, npz_case, part_of
 from medcli.io.numpy_file import array_shapes, load_numpy
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -39,10 +39,10 @@ def find(data: Data, task: str) -> Found:
     """
     path = npz_file(data)
     shapes = array_shapes(path)
-    parts = [name for name in shapes if name == "images" or name.endswith("_images")]
+    parts = [name for name in shapes if holds_images(name)]
     if not parts:
         raise DataError(
-            f"{path}: expected arrays named like train_images or images, found {listing(shapes) or 'none'}."
+            f"{path}: expected arrays named like train_images, images or x_train, found {listing(shapes) or 'none'}."
         )
     found = Found()
     if task == "segmentation":
@@ -53,7 +53,7 @@ def find(data: Data, task: str) -> Found:
 
 
 def _case(path: Path, part: str, index: int) -> Case:
-    return replace(npz_case(path, part, index), split=known_split(part.removesuffix("images").rstrip("_")))
+    return replace(npz_case(path, part, index), split=known_split(part_of(part)))
 
 
 def _add_masks(found: Found, path: Path, parts: list[str], shapes: Shapes) -> None:
@@ -95,8 +95,9 @@ def _read_labels(path: Path, part: str, shapes: Shapes) -> np.ndarray:
 
 
 def _sibling(path: Path, part: str, kind: str, shapes: Shapes) -> str:
-    """`train_labels` for `train_images`, as long."""
-    name = part.removesuffix("images") + kind
+    """`train_labels` for `train_images`, `y_train` for `x_train`; as long."""
+    keras = called_by_keras(part) and kind == "labels"
+    name = "y" + part[1:] if keras else part.removesuffix("images") + kind
     if name not in shapes:
         raise DataError(f"{path}: expected an array {name} beside {part}, found {listing(shapes)}.")
     if shapes[name][:1] != shapes[part][:1]:
