@@ -122,10 +122,11 @@ class DetectionJudge:
             if one.truths.sum():
                 label = f"{name} ({metrics.average_precision(one)[0]:.3f})"
                 curves[label] = metrics.precision_recall_curve(one)[::-1]
-        rates = {"all classes": metrics.froc_curve(froc)}
-        if len(froc) > 1:
-            named = zip(self.plan.classes, froc, strict=True)
-            rates |= {name: metrics.froc_curve([one]) for name, one in named if one.truths.sum()}
+        named = zip(self.plan.classes, froc, strict=True) if len(froc) > 1 else ()
+        rates = {name: metrics.froc_curve([one]) for name, one in named if one.truths.sum()}
+        rates |= {
+            "all classes": metrics.froc_curve(froc)
+        }  # last, so that a class has one colour in both plots
         table = self._confusion(self._found, self._truth)
         names = [*self.plan.classes, "background"]
         overlap = self.settings.iou_threshold

@@ -83,6 +83,8 @@ def input_text(found: Findings) -> str:
 def tested_on(found: Findings) -> list[str]:
     texts = [f"On {found.where}: {found.size}.", _role(found)]
     texts += [_make_up(column, groups) for column, groups in single_columns(found.content).items()]
+    if found.kept.patients == found.kept.cases:
+        texts.append("Which images share a patient is not known: each counts as a patient of its own.")
     shares = prevalence(found)
     if shares:
         texts.append(shares)
@@ -105,10 +107,8 @@ def _role(found: Findings) -> str:
     if parts["train"]:
         return f"{parts['train']} of them were used to train, so the result flatters the model."
     if parts["val"]:
-        return (
-            "They were not used to train, but they chose the best weights (and thresholds, where there are any), so "
-            "the result is a little too good."
-        )
+        rules = " and the rules of decision" if "decisions" in found.content else ""
+        return f"They were not used to train, but they chose the best weights{rules}, so the result is a little too good."
     return "They were used neither to train nor to choose anything."
 
 
