@@ -184,6 +184,8 @@ class Evaluate(Section):
     sets_per_class: bool = Field(False, description="The coverage holds for every class by itself; the sets are larger.")
     group_patients: Count = Field(10, description="Groups (sex, age, site, ...) with fewer patients get no numbers; bands of age are joined until they have as many. Classification: also half as many with and half as many without the class.")
     group_thresholds: GroupThresholds = Field(GroupThresholds(), description="Classification: a threshold for each group.")
+    robustness: Literal["auto", "off", "full"] | Count = Field("auto", description="On how many cases the effect of noise, blur, motion and other corruptions of the image is measured, at five strengths. auto: as many as fit into 30 s, or 30 % of the time of the prediction if that is more; full: all; a number: so many.")
+    corruptions: Auto | list[Literal["noise", "blur", "motion", "contrast", "brightness", "resolution", "bias_field", "jpeg", "rotation"]] = Field("auto", description="Which corruptions. auto: those that make sense for the kind of image.")
     pictures: Annotated[int, Field(ge=0)] = Field(6, description="How many of the worst and of the best cases are drawn.")
 
 

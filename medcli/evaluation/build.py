@@ -4,6 +4,7 @@
 
     metrics.json    overall and per class, 95 % intervals, numbers of cases and patients
     cases.csv       again, with the columns that follow from the settings
+    robustness.csv  what noise, blur, motion, ... cost, at five strengths
     groups.csv      every group (sex, age, site, ...), and the gaps between the groups; only with such columns
     *.png           plots
     report.html     all of it in one file
@@ -28,6 +29,8 @@ from medcli.evaluation.groups_page import group_sections
 from medcli.evaluation.judge import Judge, Measured, Support, supports
 from medcli.evaluation.kept import CASES, Kept, cells, copy_kept, opened
 from medcli.evaluation.page import write_page
+from medcli.evaluation.robustness import Robustness
+from medcli.evaluation.robustness_page import robustness_section
 from medcli.files import sync_folder, write_csv, write_json
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES
 from medcli.progress import Progress, ignore
@@ -49,7 +52,7 @@ class Result:
     folder: Where the files are.
     seconds: The whole work.
     groups: Measures of groups and the gaps between them, as in metrics.json; None: no columns to group by.
-    group_measures: The same by flat name (`auroc/sex=F`).
+    group_measures: The same by flat name (`auroc/sex=F`), and those of the robustness (`robustness/noise`).
     support: What each measure rests on: cases, patients, prevalence.
     """
 
@@ -175,12 +178,14 @@ def build(folder: Path, run: Run, *, progress: Progress = ignore) -> Result:
         sample, kept.group_values, kept.patients, fewest=settings.group_patients, progress=progress
     )
     notes += groups.warnings() if groups else []
+    robustness = Robustness.load(folder)
+    notes += robustness.notes if robustness else []
     support = supports(judge, sample, kept.patients)
     seconds = kept.seconds + perf_counter() - start
-    content = _content(run, kept, measured, support, groups, notes, seconds)
+    content = _content(run, kept, measured, support, groups, robustness, notes, seconds)
     captions = {row["case"]: one.caption for row, one in zip(kept.judged, judged, strict=True)}
     kept.save(folder, run)
-    _write(folder, run, kept, judge, measured, support, groups, content, captions)
+    _write(folder, run, kept, judge, measured, support, groups, robustness, content, captions)
     return Result(
         measured.flat,
         measured.intervals,
@@ -191,7 +196,7 @@ def build(folder: Path, run: Run, *, progress: Progress = ignore) -> Result:
         folder,
         seconds,
         groups.as_json() if groups else None,
-        groups.flat if groups else {},
+        (groups.flat if groups else {}) | (robustness.flat if robustness else {}),
         content["support"],
     )
 
@@ -202,6 +207,7 @@ def _content(
     measured: Measured,
     support: dict[str, Support],
     groups: Groups | None,
+    robustness: Robustness | None,
     notes: list[str],
     seconds: float,
 ) -> dict[str, Any]:
@@ -223,6 +229,7 @@ def _content(
         "seconds": round(seconds, 2),
         **measured.extra,
         **({"groups": groups.as_json()} if groups else {}),
+        **({"robustness": robustness.content} if robustness else {}),
     }
 
 
@@ -234,6 +241,7 @@ def _write(
     measured: Measured,
     support: dict[str, Support],
     groups: Groups | None,
+    robustness: Robustness | None,
     content: dict[str, Any],
     captions: dict[str, str],
 ) -> None:
@@ -242,6 +250,9 @@ def _write(
     if groups:
         write_csv(folder / "groups.csv", [cells(row) for row in groups.rows()])
         sections += group_sections(groups, judge.headline)
+    if robustness:
+        write_csv(folder / "robustness.csv", [cells(row) for row in robustness.rows()])
+        sections.append(robustness_section(robustness.content))
     plots = judge.plots()
     for plot in plots + [plot for section in sections for plot in section.plots]:
         plot.figure.savefig(folder / f"{plot.name}.png", dpi=150, bbox_inches="tight")

@@ -34,6 +34,7 @@ class ClassificationJudge:
     overall_names = (*metrics.OVERALL, "ece", "brier", *NAMES)
     class_names = (*metrics.PER_CLASS, "ece", "brier", "set_coverage")
     headline = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "mcc")
+    robust_names = ("auroc", "balanced_accuracy")
     group_names, gaps = CLASSIFICATION_NAMES, CLASSIFICATION_GAPS
     wide = False
 

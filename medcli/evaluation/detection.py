@@ -32,6 +32,7 @@ class DetectionJudge:
     overall_names = metrics.OVERALL
     class_names = metrics.PER_CLASS
     headline = ("map50", "map", "recall50", "froc")
+    robust_names = ("map50",)
     group_names, gaps = metrics.OVERALL, DETECTION_GAPS
     wide = True
 

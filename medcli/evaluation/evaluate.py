@@ -22,6 +22,7 @@ from medcli.evaluation.gates import check_known, parse_gate, unmet
 from medcli.evaluation.groups import group_names
 from medcli.evaluation.judge import Extremes, Judge, flat_names
 from medcli.evaluation.kept import OK, Kept, column_of, save_pictures, weights_of, who
+from medcli.evaluation.robustness import gate_names, measure_robustness
 from medcli.evaluation.selection import Selection, patients_of, select_cases
 from medcli.files import plain, write_text
 from medcli.grouping import group_cases
@@ -85,7 +86,7 @@ def evaluate(
     run = _under(run, settings, own=data is None)
     settings = run.config.evaluate
     judge = judge_for(selection.plan, settings, run, own=data is None)
-    by_group = _group_names(selection, judge, settings) if bars else set()
+    by_group = _group_names(selection, judge, settings) | gate_names(judge, settings) if bars else set()
     check_known([bar for bar in bars if bar.measure not in by_group], flat_names(judge))
     target = run.folder / FOLDER / folder_name(name or selection.name)
     if target.exists() and not force:
@@ -99,6 +100,17 @@ def evaluate(
         kept = _keep(folder, selection, judge, predictor, settings, progress)
         kept = replace(kept, own=data is None, model=weights_of(run), seconds=perf_counter() - start)
         kept.save(folder, run)
+        measure_robustness(
+            folder,
+            predictor,
+            lambda: judge_for(selection.plan, settings, run, own=data is None),
+            judge,
+            selection.cases,
+            kept,
+            asked=any(bar.measure.startswith("robustness/") for bar in bars),
+            seed=run.config.seed,
+            progress=progress,
+        )
         result = build(folder, run, progress=progress)
     result = replace(result, folder=target, seconds=perf_counter() - start)
     undefined = dict.fromkeys(by_group, math.nan)

@@ -116,6 +116,10 @@ class Judge(Protocol):
         """The measures of groups."""
 
     @property
+    def robust_names(self) -> Sequence[str]:
+        """The measures of the robustness curve, of `group_names`; larger is better, the most important first."""
+
+    @property
     def gaps(self) -> Sequence[Gap]:
         """What is compared between groups."""
 

@@ -4,6 +4,7 @@ RUN/evaluate/NAME/
     config.yaml       every setting that it was made with
     evaluation.json   which cases and which weights, group columns, pictures, notes
     cases.csv         one line per case: the truth and what was predicted, or the measures of its mask
+    robustness.json   what corruptions of the image cost; see `medcli.evaluation.robustness`
     detections.json   detection: the boxes found and the true ones
     pictures/*.png    the worst and the best cases
 """
@@ -216,7 +217,7 @@ def copy_kept(source: Path, target: Path) -> None:
     shutil.copytree(source, target, dirs_exist_ok=True, ignore=_made)
 
 
-MADE = ("metrics.json", "report.html", "model_card.md", "groups.csv", "tables")
+MADE = ("metrics.json", "report.html", "model_card.md", "groups.csv", "robustness.csv", "tables")
 """What `build` writes, and *.png."""
 
 

@@ -30,6 +30,7 @@ class SegmentationJudge:
 
     headline = ("dice", "nsd", "hd95", "asd", "volume_error")
     gaps = SEGMENTATION_GAPS
+    robust_names = ("dice",)
     wide = True
 
     def __init__(self, plan: Plan, settings: Evaluate) -> None:

@@ -1,7 +1,7 @@
 """A trained run, loaded once, that predicts case after case and is stopped by none of them."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -51,18 +51,25 @@ class Read:
         return self.image.array.nbytes + self.array.nbytes
 
 
+def read_files(case: Case) -> Image:
+    """The image of a case from its files."""
+    return read_channels(case.images)
+
+
 @dataclass(frozen=True, eq=False)
 class Predictor:
     """Attributes:
     run: With the settings of `config.predict` that are wanted here.
     task, model: Of that run.
     calibration: Applied to probabilities of classes; None: they stay as the network gives them.
+    read: Gives the image of a case; called in several threads.
     """
 
     run: Run
     task: "Task"
     model: "keras.Model"
     calibration: Calibration | None = None
+    read: Callable[[Case], Image] = read_files
 
     @classmethod
     def load(cls, run: Run | Path, *, settings: Predict | None = None) -> "Predictor":
@@ -86,6 +93,10 @@ class Predictor:
     @property
     def settings(self) -> Predict:
         return self.run.config.predict
+
+    def reading(self, read: Callable[[Case], Image]) -> "Predictor":
+        """The same, with other images in place of those in the files."""
+        return replace(self, read=read)
 
     def predict_cases(
         self, cases: Iterable[Case]
@@ -111,7 +122,7 @@ class Predictor:
 
     def _read(self, case: Case) -> Read:
         start = perf_counter()
-        image = read_channels(case.images)
+        image = self.read(case)
         array, placement = prepare(image, self.run.plan)
         return Read(case, image, array, placement, perf_counter() - start)
 

@@ -1,0 +1,128 @@
+"""What `medcli evaluate` costs beside the prediction itself, for a trained classifier of small pictures.
+
+    python benchmarks/evaluation.py RUN IMAGES.npz [--cases 10000] [--set KEY=VALUE ...] [--profile]
+
+RUN is a run on a MedMNIST-like file such as configs/pneumoniamnist.yaml makes; it is copied and stays as it is.
+IMAGES.npz is that file: its images are repeated until there are enough, two of every patient, with made-up sex, age and
+site, so that everything is measured. The bar: an evaluation takes at most 1.5 times the prediction plus 60 s on 10,000
+images, and less than 4 GiB. Prints what each stage took as it is told by the progress.
+"""
+
+import argparse
+import csv
+import resource
+import shutil
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from medcli.quiet import import_tensorflow, silence
+
+silence()
+import_tensorflow()
+
+from medcli.config.loading import load_config, save_config  # noqa: E402
+from medcli.config.schema import Config  # noqa: E402
+from medcli.evaluation.evaluate import evaluate  # noqa: E402
+from medcli.io.cases import discover  # noqa: E402
+from medcli.prediction.predictor import Predictor  # noqa: E402
+from medcli.run import Run  # noqa: E402
+
+FACTOR, SECONDS, GIB = 1.5, 60.0, 4.0
+"""The bar."""
+
+
+def repeated(images: Path, folder: Path, like: Config, cases: int, settings: list[str]) -> Config:
+    """A config of so many cases, their images those of the file again and again."""
+    with np.load(images) as file:
+        names = [name for name in file.files if name.endswith("images")]
+        pictures = np.concatenate([file[name] for name in names])
+        labels = np.concatenate([file[name.replace("images", "labels")].ravel() for name in names])
+    index = np.arange(cases) % len(pictures)
+    np.savez(folder / "many.npz", images=pictures[index], labels=labels[index])
+    random = np.random.default_rng(0)
+    with open(folder / "table.csv", "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["case", "patient", "sex", "age", "site"])
+        for number in range(cases):
+            person = np.random.default_rng(number // 2)
+            writer.writerow(
+                [_name(number), f"p{number // 2}", "FM"[person.integers(2)], person.integers(1, 90)]
+                + ["ABCDE"[random.integers(5)]]
+            )
+    content = {
+        "root": str(folder), "format": "npz", "images": "many.npz", "table": "table.csv",
+        "classes": like.data.classes,
+        "columns": {"case": "case", "patient": "patient", "groups": ["sex", "age", "site"]},
+    }  # fmt: skip
+    path = folder / "many.yaml"
+    save_config(like.model_copy(update={"data": type(like.data).model_validate(content, strict=False)}), path)
+    return load_config(path, settings)
+
+
+def _name(number: int) -> str:
+    return f"{number:05d}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--cases", type=int, default=10_000)
+    parser.add_argument("--set", action="append", default=[], dest="settings")
+    parser.add_argument("--profile", action="store_true", help="also the 40 functions that took longest")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copytree(asked.run, folder / "run", ignore=shutil.ignore_patterns("evaluate", "checkpoints"))
+        run = Run.open(folder / "run")
+        data = repeated(asked.images, folder, run.config, asked.cases, asked.settings)
+        predictor, cases = Predictor.load(run), discover(data, for_training=False).cases
+        list(predictor.predict_cases(cases[:256]))  # traces the graph
+        start = perf_counter()
+        list(predictor.predict_cases(cases))
+        prediction = perf_counter() - start
+        print(f"prediction of {len(cases)} images: {prediction:.1f} s, {_peak():.2f} GiB", flush=True)
+        stages: dict[str, float] = {}
+        last = ["before", perf_counter()]
+
+        def watch(stage: str, done: int, total: int) -> None:
+            now = perf_counter()
+            stages[last[0]] = stages.get(last[0], 0) + now - last[1]
+            last[:] = [f"after {stage}" if done == total else stage, now]
+
+        def work() -> None:
+            evaluate(run, data=data, name="many", predictor=predictor, progress=watch)
+
+        start = perf_counter()
+        if asked.profile:
+            import cProfile
+            import pstats
+
+            profile = cProfile.Profile()
+            profile.runcall(work)
+            pstats.Stats(profile).sort_stats("cumulative").print_stats(90)
+            pstats.Stats(profile).sort_stats("tottime").print_stats(30)
+        else:
+            work()
+        evaluation = perf_counter() - start
+        watch("end", 1, 1)
+        for stage, seconds in stages.items():
+            print(f"  {stage:28}{seconds:8.1f} s")
+        peak, most = _peak(), FACTOR * prediction + SECONDS
+        print(
+            f"evaluation: {evaluation:.1f} s, {evaluation / prediction:.2f} times the prediction; "
+            f"allowed {most:.1f} s: {'met' if evaluation <= most else 'MISSED'}"
+        )
+        print(f"peak memory: {peak:.2f} GiB, allowed {GIB:g}: {'met' if peak < GIB else 'MISSED'}")
+
+
+def _peak() -> float:
+    """GiB, of this process since it began."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,518 @@
+"""How much of the result is left when images are noisy, blurred, moved, turned, ...: the robustness curve.
+
+A part of the judged cases, the same for every corruption and strength, is corrupted as it was read, goes through
+the same predictor and is judged by the task's own judge. Everything is paired: differences to the clean images
+are between the same cases, and every interval comes from the same resamples of their patients.
+
+The area of a corruption is the mean of the measure over the strengths divided by the measure on the clean images
+of the same cases: 1 when nothing is lost. (AUROC keeps 0.5 by chance, so its area hardly falls below 0.5.) The
+mean of the areas over the corruptions is the last line.
+
+How many cases (`evaluate.robustness: auto`): as many as fit into 30 s, or 30 % of the time that the prediction
+of all cases took if that is more, by the time that the first cases took at the middle strength. When the smallest
+number worth looking at does not fit at all five strengths, three strengths (1, 3, 5) or one (3) are taken; when even
+that would take more than twice the time, it is left out, with a note. The cases are a prefix of one order that is
+drawn from the seed and keeps the classes in proportion, so more cases include the fewer.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from medcli.case import Case
+from medcli.config.schema import Evaluate
+from medcli.errors import DataError, MedcliError
+from medcli.evaluation.corruptions import (
+    LEFT_OUT,
+    STRENGTHS,
+    Clean,
+    Corruption,
+    corruptions_for,
+    generator,
+    kind_of,
+)
+from medcli.evaluation.judge import Judge
+from medcli.evaluation.kept import Kept
+from medcli.evaluation.rotation import Rotation
+from medcli.files import write_json
+from medcli.image import Image
+from medcli.metrics.bootstrap import LEVEL, divide, mean_of_known, patient_weights, percentile_interval
+from medcli.metrics.samples import Sample
+from medcli.prediction.result import Prediction
+from medcli.preprocessing.plan import Plan
+from medcli.progress import Progress, ignore
+
+SECONDS, SHARE = 30.0, 0.3
+"""What `auto` may take: so many seconds, or this share of the time of the prediction if that is more."""
+PATIENCE = 2.0
+"""Nothing is started that is expected to take longer than so many times that."""
+FEWEST, FEWEST_RANKED = 6, 40
+"""Smallest number of cases that `auto` takes; where cases with and without a class are told apart."""
+STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+"""Numbers of cases are these times a power of ten, so that a second run takes as many."""
+RESAMPLES = 1000
+CHUNK_CASES, CHUNK_BYTES = 64, 256 * 2**20
+"""Cases whose clean images are held in memory together."""
+MILD, MUCH = 2, 0.05
+"""A loss of more than MUCH at a strength up to MILD is told at the head of the report."""
+
+FILE = "robustness.json"
+COLUMNS = ("value", "low", "high", "difference", "difference_low", "difference_high")
+Condition = tuple[str, int]
+"""Corruption and strength."""
+
+
+@runtime_checkable
+class Rereads(Protocol):
+    """A predictor that can be given images in place of files."""
+
+    def reading(self, read: Callable[[Case], Image]) -> "Rereads": ...
+
+    def predict_cases(
+        self, cases: Iterable[Case]
+    ) -> Iterator[tuple[Case, Image | None, Prediction | MedcliError]]: ...
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Attributes:
+    content: As in metrics.json, see `_content`; everything that the report shows is made of it.
+    """
+
+    content: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> "Robustness | None":
+        """What `measure_robustness` left in the folder of an evaluation; None: nothing."""
+        path = folder / FILE
+        return cls(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know at once."""
+        return self.content["notes"]
+
+    @property
+    def flat(self) -> dict[str, float]:
+        """Areas as gates name them: `robustness/noise` (of the first measure), `robustness/noise/auroc`."""
+        areas = {name: one["area"] for name, one in self.content.get("corruptions", {}).items()}
+        if areas:
+            areas["mean"] = self.content["mean"]
+        found: dict[str, float] = {}
+        for name, measures in areas.items():
+            for number, (measure, area) in enumerate(measures.items()):
+                value = math.nan if area["value"] is None else area["value"]
+                found[f"robustness/{name}/{measure}"] = value
+                if number == 0:
+                    found[f"robustness/{name}"] = value
+        return found
+
+    def rows(self) -> list[dict[str, Any]]:
+        """For robustness.csv: one line per corruption, strength (0: clean) and measure, then the areas."""
+        lines: list[dict[str, Any]] = []
+        content = self.content
+        if not content["corruptions"]:
+            return lines
+        counts = {"cases": content["cases"], "patients": content["patients"]}
+
+        def add(corruption: str, strength: Any, level: str, measures: Mapping[str, Mapping[str, Any]]) -> None:
+            for measure, found in measures.items():
+                line = {"corruption": corruption, "strength": strength, "level": level, "measure": measure}
+                lines.append(line | {key: found.get(key) for key in COLUMNS} | counts)
+
+        add("clean", 0, "", content["clean"])
+        for name, one in content["corruptions"].items():
+            for entry in one["strengths"]:
+                add(name, entry["strength"], entry["level"], entry["measures"])
+            add(name, "area", "", one["area"])
+        add("mean", "area", "", content["mean"])
+        return lines
+
+
+def gate_names(judge: Judge, settings: Evaluate) -> set[str]:
+    """The names in `Robustness.flat` that may come, before anything is measured; none when it is off."""
+    if settings.robustness == "off":
+        return set()
+    wanted = None if settings.corruptions == "auto" else settings.corruptions
+    kinds = [
+        corruptions_for(kind, wanted) for kind in LEFT_OUT
+    ]  # the modality is known when an image is read
+    names = {one.name for kind in kinds for one in kind} | {"mean"}
+    return {f"robustness/{name}" for name in names} | {
+        f"robustness/{name}/{measure}" for name in names for measure in judge.robust_names
+    }
+
+
+def measure_robustness(
+    folder: Path,
+    predictor: Any,
+    new_judge: Callable[[], Judge],
+    judge: Judge,
+    cases: Sequence[Case],
+    kept: Kept,
+    *,
+    asked: bool = False,
+    seed: int = 0,
+    progress: Progress = ignore,
+) -> None:
+    """Corrupt, predict, judge and compare, and leave it in the folder; nothing when it is off.
+
+    Args:
+        folder: Of the evaluation.
+        predictor: See `Rereads`; one that cannot be given images measures nothing.
+        new_judge: Gives an empty judge of the task.
+        judge: Of the clean images, with all cases of `kept.judged`.
+        cases: All cases, judged or not.
+        kept: The clean predictions.
+        asked: A gate needs it: the smallest number of cases is taken however long it takes.
+    """
+    settings = judge.settings
+    if settings.robustness == "off" or not isinstance(predictor, Rereads):
+        return
+    by_name, clean = {case.name: case for case in cases}, judge.sample()
+    judged = [by_name[name] for name in kept.cases]
+    order = stratified(clean, seed=seed)
+    kind = kind_of(judge.plan, _modality(predictor, judged[order[0]]))
+    corruptions = corruptions_for(kind, None if settings.corruptions == "auto" else settings.corruptions)
+    work = _Work(predictor, new_judge, judge.plan, corruptions, seed, progress)
+    strengths: tuple[int, ...] = STRENGTHS
+    if settings.robustness == "auto":
+        fewest = min(len(order), FEWEST_RANKED if clean.told_apart else FEWEST)
+        budget = max(SECONDS, SHARE * kept.seconds)
+        median = float(np.median([row["seconds"] for row in kept.judged]))
+        expected = fewest * len(corruptions) * median
+        if expected > PATIENCE * budget and not asked:
+            write_json(folder / FILE, _left_out(expected, fewest, kind))
+            return
+        start = perf_counter()
+        work.run([judged[number] for number in order[:fewest]], STRENGTHS[2:3])
+        each = (perf_counter() - start) / (fewest * len(corruptions))
+        count, strengths = affordable(budget / (each * len(corruptions)), fewest, len(order))
+        order = order[:count]
+        more = [strength for strength in strengths if strength != STRENGTHS[2]]
+        work.run([judged[number] for number in order[:fewest]], more)
+        work.run([judged[number] for number in order[fewest:]], strengths)
+    else:
+        order = order[: None if settings.robustness == "full" else settings.robustness]
+        work.run([judged[number] for number in order], strengths)
+    content = _content(work, kind, order, judged, kept.patients, clean, strengths)
+    write_json(folder / FILE, content | {"notes": _notes(content, len(judged))})
+
+
+def stratified(sample: Sample, *, seed: int) -> np.ndarray:
+    """An order of the cases by chance in which every beginning has the classes in proportion, rounded.
+
+    Cases are alike when they show the same classes. Within each kind the i-th of m stands at (i + u) / m,
+    with u drawn once per kind.
+    """
+    random = np.random.default_rng([seed, 6])
+    kinds = np.unique(sample.truth, axis=0, return_inverse=True)[1].ravel()
+    place = np.empty(len(kinds))
+    for kind in range(kinds.max() + 1):
+        members = random.permutation(np.flatnonzero(kinds == kind))
+        place[members] = (np.arange(len(members)) + random.random()) / len(members)
+    return np.argsort(place, kind="stable")
+
+
+def affordable(passes: float, fewest: int, most: int) -> tuple[int, tuple[int, ...]]:
+    """(cases, strengths) for so many predictions per corruption; a number of `STEPS`, or all.
+
+    Example:
+        >>> affordable(600, 40, 10_000)
+        (100, (1, 2, 3, 4, 5))
+        >>> affordable(130, 40, 10_000)
+        (40, (1, 3, 5))
+    """
+    for strengths in (STRENGTHS, STRENGTHS[::2], STRENGTHS[2:3]):
+        count = passes / len(strengths)
+        if count >= fewest or len(strengths) == 1:
+            break
+    if count >= most:
+        return most, strengths
+    power = 10 ** math.floor(math.log10(max(count, 1)))
+    rounded = max(int(step * power) for step in STEPS if step * power <= max(count, 1))
+    return min(most, max(fewest, rounded)), strengths
+
+
+def _modality(predictor: Any, case: Case) -> str:
+    read = getattr(predictor, "read", None)
+    try:
+        return read(case).modality if read else ""
+    except MedcliError:
+        return ""
+
+
+def _left_out(expected: float, fewest: int, kind: str) -> dict[str, Any]:
+    note = (
+        f"Robustness was not measured: {fewest} cases at one strength would take about {expected:.0f} s. "
+        f"Ask for it with --set evaluate.robustness={fewest} (cases), or full."
+    )
+    return {"notes": [note], "kind": kind, "cases": 0, "corruptions": {}}
+
+
+# ---- predicting
+
+
+@dataclass
+class _Work:
+    """Judges per condition, filled piece by piece.
+
+    Attributes:
+        names: By condition the cases in its judge, in order.
+        failed: Cases that could not be predicted or judged once; they are left out everywhere.
+    """
+
+    predictor: Rereads
+    new_judge: Callable[[], Judge]
+    plan: Plan
+    corruptions: Sequence[Corruption]
+    seed: int
+    progress: Progress
+    judges: dict[Condition, Judge] = field(default_factory=dict)
+    names: dict[Condition, list[str]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+
+    def run(self, cases: Sequence[Case], strengths: Sequence[int]) -> None:
+        total, done = len(cases) * len(self.corruptions) * len(strengths), 0
+        start = 0
+        while start < len(cases) and strengths:
+            size = self._chunk(cases[start])
+            chunk = cases[start : start + size]
+            clean = _CleanImages(self.predictor, self.plan)
+            for corruption in self.corruptions:
+                for strength in strengths:
+                    self._condition(chunk, clean, corruption, strength)
+                    done += len(chunk)
+                    self.progress("robustness", done, total)
+            start += size
+
+    def _chunk(self, case: Case) -> int:
+        """As many cases as this one fit into the memory."""
+        try:
+            size = _CleanImages(self.predictor, self.plan).of(case).scaled.nbytes
+        except MedcliError:
+            return CHUNK_CASES
+        return int(np.clip(CHUNK_BYTES // max(1, 2 * size), 1, CHUNK_CASES))
+
+    def _condition(
+        self, cases: Sequence[Case], clean: "_CleanImages", corruption: Corruption, strength: int
+    ) -> None:
+        condition = corruption.name, strength
+        judge = self.judges.setdefault(condition, self.new_judge())
+        names = self.names.setdefault(condition, [])
+        turns: dict[str, Rotation] = {}
+
+        def corrupted(case: Case) -> Image:
+            one, random = clean.of(case), generator(self.seed, case.name, corruption.name)
+            if corruption.apply is not None:
+                return one.corrupted(corruption, strength, random)
+            degrees = corruption.level(strength) * random.choice([-1, 1])
+            turn = Rotation.of(
+                one.image.shape,
+                degrees,
+                spacing=one.image.spacing,
+                grow=self.plan.task != "classification",
+            )
+            turns[case.name] = turn
+            return one.with_scaled(turn.image(one.scaled))
+
+        for case, _, outcome in self.predictor.reading(corrupted).predict_cases(cases):
+            try:
+                if isinstance(outcome, MedcliError):
+                    raise outcome
+                turn = turns.get(case.name)
+                judge.add(
+                    case if turn is None else _truth_turned(case, turn),
+                    clean.of(case).image,
+                    outcome if turn is None else _turned_back(outcome, turn),
+                )
+                names.append(case.name)
+            except MedcliError:
+                self.failed.add(case.name)
+
+
+class _CleanImages:
+    """The clean images of a few cases, each read once."""
+
+    def __init__(self, predictor: Any, plan: Plan) -> None:
+        self._read, self._plan = predictor.read, plan
+        self._kept: dict[str, Clean] = {}
+
+    def of(self, case: Case) -> Clean:
+        if case.name not in self._kept:
+            self._kept[case.name] = Clean.of(self._read(case), self._plan)
+        return self._kept[case.name]
+
+
+def _truth_turned(case: Case, turn: Rotation) -> Case:
+    return case if case.boxes is None else replace(case, boxes=turn.boxes(case.boxes))
+
+
+def _turned_back(prediction: Prediction, turn: Rotation) -> Prediction:
+    if prediction.labels is None:
+        return prediction
+    return replace(prediction, labels=turn.rotated_back(prediction.labels), label_probabilities=None)
+
+
+# ---- measuring
+
+
+def _content(
+    work: _Work,
+    kind: str,
+    order: np.ndarray,
+    cases: Sequence[Case],
+    patients: Sequence[str],
+    clean: Sample,
+    strengths: Sequence[int],
+) -> dict[str, Any]:
+    """What metrics.json holds under `robustness`.
+
+    cases, patients, failed: how many; kind: of image; left_out: corruption to reason; strengths: that were
+    measured; measures: names, the first is the one that gates and the summary mean; clean: measure to value,
+    low, high; corruptions: name to title, strengths (strength, level, measures: value, low, high, difference,
+    difference_low, difference_high) and area; mean: area over the corruptions.
+    """
+    kept = np.array([number for number in order if cases[number].name not in work.failed], int)
+    if not len(kept):
+        raise DataError("No corrupted image could be predicted; leave it out with evaluate.robustness: off.")
+    names = [cases[number].name for number in kept]
+    rows: dict[Condition, np.ndarray] = {}
+    samples: dict[Condition, Sample] = {}
+    for condition, judge in work.judges.items():
+        place = {name: row for row, name in enumerate(work.names[condition])}
+        rows[condition], samples[condition] = np.array([place[name] for name in names]), judge.sample()
+    measures = next(iter(work.judges.values())).robust_names
+
+    def values(weights: np.ndarray) -> dict[Condition, dict[str, np.ndarray]]:
+        found = {("clean", 0): clean.values(kept, weights, measures)}
+        for condition, sample in samples.items():
+            found[condition] = sample.values(rows[condition], weights, measures)
+        return found
+
+    people = [patients[number] for number in kept]
+    exact = values(np.ones((1, len(kept))))
+    parts = [values(weights) for weights in patient_weights(people, resamples=RESAMPLES)]
+    drawn = {
+        condition: {name: np.concatenate([part[condition][name] for part in parts]) for name in measures}
+        for condition in exact
+    }
+    enough = len(set(people)) > 1
+    curves = _Curves(exact, drawn, enough)
+    wanted = tuple(one.name for one in work.corruptions)
+    return {
+        "cases": len(kept),
+        "patients": len(set(people)),
+        "failed": len(work.failed),
+        "kind": kind,
+        "left_out": {name: why for name, why in LEFT_OUT[kind].items() if name not in wanted},
+        "strengths": list(strengths),
+        "measures": list(measures),
+        "resamples": RESAMPLES,
+        "clean": {name: curves.value(("clean", 0), name) for name in measures},
+        "corruptions": {
+            one.name: {
+                "title": one.title,
+                "strengths": [
+                    {
+                        "strength": strength,
+                        "level": one.words(strength),
+                        "measures": {
+                            name: curves.value((one.name, strength), name)
+                            | curves.difference((one.name, strength), name)
+                            for name in measures
+                        },
+                    }
+                    for strength in strengths
+                ],
+                "area": {name: curves.area([one.name], strengths, name) for name in measures},
+            }
+            for one in work.corruptions
+        },
+        "mean": {name: curves.area(wanted, strengths, name) for name in measures},
+    }
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """Attributes:
+    exact: Condition to measure to (1,).
+    drawn: Condition to measure to (resamples,), all from the same resamples.
+    enough: There are several patients.
+    """
+
+    exact: Mapping[Condition, Mapping[str, np.ndarray]]
+    drawn: Mapping[Condition, Mapping[str, np.ndarray]]
+    enough: bool
+
+    def _told(self, value: np.ndarray, drawn: np.ndarray, prefix: str = "") -> dict[str, float]:
+        low, high = percentile_interval(drawn, LEVEL) if self.enough else (math.nan, math.nan)
+        first = prefix or "value"
+        return {first: float(value[0]), f"{prefix}_low".lstrip("_"): low, f"{prefix}_high".lstrip("_"): high}
+
+    def value(self, condition: Condition, name: str) -> dict[str, float]:
+        return self._told(self.exact[condition][name], self.drawn[condition][name])
+
+    def difference(self, condition: Condition, name: str) -> dict[str, float]:
+        """Corrupted minus clean."""
+        exact, drawn = (of[condition][name] - of["clean", 0][name] for of in (self.exact, self.drawn))
+        return self._told(exact, drawn, "difference")
+
+    def area(self, corruptions: Sequence[str], strengths: Sequence[int], name: str) -> dict[str, float]:
+        """See `area`; the mean of several corruptions is the mean of their areas."""
+        exact, drawn = (
+            mean_of_known(
+                np.stack(
+                    [
+                        area(of["clean", 0][name], [of[one, strength][name] for strength in strengths])
+                        for one in corruptions
+                    ],
+                    -1,
+                )
+            )
+            for of in (self.exact, self.drawn)
+        )
+        return self._told(exact, drawn)
+
+
+def area(clean: np.ndarray, corrupted: Sequence[np.ndarray]) -> np.ndarray:
+    """Area under the robustness curve: mean over the strengths, divided by the clean value.
+
+    Strengths where the measure is undefined (NaN) are left out; NaN when all are or the clean value is 0.
+
+    Example:
+        >>> float(area(np.array(0.8), [np.array(0.8), np.array(0.6), np.array(0.4)]))
+        0.75
+    """
+    return divide(mean_of_known(np.stack(list(corrupted), -1)), clean)
+
+
+def _notes(content: Mapping[str, Any], cases: int) -> list[str]:
+    """One sentence when a mild corruption costs much, beyond chance; the worst of each corruption."""
+    measure = content["measures"][0]
+    told = []
+    for one in content["corruptions"].values():
+        mild = [entry for entry in one["strengths"] if entry["strength"] <= MILD]
+        for entry in mild:
+            found = entry["measures"][measure]
+            if found["difference"] < -MUCH and found["difference_high"] < 0:
+                low, high = -found["difference_high"], -found["difference_low"]
+                told.append(
+                    (found["difference"],
+                     f"{one['title'].lower()} ({entry['level']}) costs {-found['difference']:.2f} "
+                     f"({low:.2f} to {high:.2f})")
+                )  # fmt: skip
+                break
+    if not told:
+        return []
+    from medcli.evaluation.measures import TITLES
+
+    texts = "; ".join(text for _, text in sorted(told))
+    of = f"{TITLES[measure][0]} on {content['cases']} of {cases} cases"
+    return [f"Sensitive to mild changes of the image, in {of}: {texts}."]
