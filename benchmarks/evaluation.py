@@ -1,11 +1,11 @@
-"""What `medcli evaluate` costs beside the prediction itself, for a trained classifier of small pictures.
+"""What `medcli evaluate` costs beside the prediction itself, for a classifier of small pictures.
 
-    python benchmarks/evaluation.py RUN IMAGES.npz [--cases 10000] [--set KEY=VALUE ...] [--profile]
+    python benchmarks/evaluation.py [RUN IMAGES.npz] [--cases 10000] [--set KEY=VALUE ...] [--profile]
 
-RUN is a run on a MedMNIST-like file such as configs/pneumoniamnist.yaml makes; it is copied and stays as it is.
-IMAGES.npz is that file: its images are repeated until there are enough, two of every patient, with made-up sex, age and
-site, so that everything is measured. The bar: an evaluation takes at most 1.5 times the prediction plus 60 s on 10,000
-images, and less than 4 GiB. Prints what each stage took as it is told by the progress.
+RUN is a run on a MedMNIST-like file, such as configs/pneumoniamnist.yaml makes; it is copied and stays as it is.
+IMAGES.npz is that file: its images are repeated until there are enough, two of every patient, with made-up sex, age
+and site, so that everything is measured. Without them an untrained network sees noise. The bar: an evaluation takes
+at most 1.5 times the prediction plus 60 s on 10,000 images, and less than 4 GiB. Prints what each stage took.
 """
 
 import argparse
@@ -28,7 +28,10 @@ from medcli.config.schema import Config  # noqa: E402
 from medcli.evaluation.evaluate import evaluate  # noqa: E402
 from medcli.io.cases import discover  # noqa: E402
 from medcli.prediction.predictor import Predictor  # noqa: E402
-from medcli.run import Run  # noqa: E402
+from medcli.preprocessing.plan import Intensity, Plan, save_plan  # noqa: E402
+from medcli.preprocessing.prepared import write_manifest  # noqa: E402
+from medcli.run import Run, save_model  # noqa: E402
+from medcli.tasks.choose import task_for  # noqa: E402
 
 FACTOR, SECONDS, GIB = 1.5, 60.0, 4.0
 """The bar."""
@@ -48,10 +51,8 @@ def repeated(images: Path, folder: Path, like: Config, cases: int, settings: lis
         writer.writerow(["case", "patient", "sex", "age", "site"])
         for number in range(cases):
             person = np.random.default_rng(number // 2)
-            writer.writerow(
-                [_name(number), f"p{number // 2}", "FM"[person.integers(2)], person.integers(1, 90)]
-                + ["ABCDE"[random.integers(5)]]
-            )
+            sex, age, site = "FM"[person.integers(2)], person.integers(1, 90), "ABCDE"[random.integers(5)]
+            writer.writerow([f"{number:05d}", f"p{number // 2}", sex, age, site])
     content = {
         "root": str(folder), "format": "npz", "images": "many.npz", "table": "table.csv",
         "classes": like.data.classes,
@@ -62,22 +63,42 @@ def repeated(images: Path, folder: Path, like: Config, cases: int, settings: lis
     return load_config(path, settings)
 
 
-def _name(number: int) -> str:
-    return f"{number:05d}"
+def untrained(folder: Path, images: Path) -> Run:
+    """A run on 28 x 28 pixels whose network has learned nothing, and images for it."""
+    random = np.random.default_rng(0)
+    pictures, labels = random.integers(0, 255, (2000, 28, 28), dtype=np.uint8), random.integers(0, 2, 2000)
+    np.savez(images, train_images=pictures, train_labels=labels)
+    plan = Plan(
+        task="classification", dimensions=2, classes=["a", "b"], channels=1, color="grey", size=[28, 28],
+        intensity=[Intensity(kind="fixed", mean=127, std=60)], batch_size=64, stages=3,
+    )  # fmt: skip
+    content = {"task": "classification", "data": {"classes": ["a", "b"]}, "model": {"name": "resnet18"}}
+    config = Config.model_validate(content)
+    folder.mkdir()
+    save_plan(plan, folder / "plan.yaml")
+    save_config(config, folder / "config.yaml")
+    write_manifest(folder, [])
+    save_model(task_for(config, plan).build_model(), folder)
+    return Run.open(folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("run", type=Path)
-    parser.add_argument("images", type=Path)
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("images", type=Path, nargs="?")
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--set", action="append", default=[], dest="settings")
     parser.add_argument("--profile", action="store_true", help="also the 40 functions that took longest")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shutil.copytree(asked.run, folder / "run", ignore=shutil.ignore_patterns("evaluate", "checkpoints"))
-        run = Run.open(folder / "run")
+        if asked.run is None:
+            asked.images = folder / "noise.npz"
+            run = untrained(folder / "run", asked.images)
+        else:
+            ignored = shutil.ignore_patterns("evaluate", "checkpoints")
+            shutil.copytree(asked.run, folder / "run", ignore=ignored)
+            run = Run.open(folder / "run")
         data = repeated(asked.images, folder, run.config, asked.cases, asked.settings)
         predictor, cases = Predictor.load(run), discover(data, for_training=False).cases
         list(predictor.predict_cases(cases[:256]))  # traces the graph

@@ -44,6 +44,7 @@ def evaluate(
     Examples:
       medcli evaluate runs/bccd --gate 'map50>=0.8'
       medcli evaluate runs/bccd --data configs/hospital_b.yaml
+      medcli evaluate runs/bccd --set evaluate.robustness=50 --gate 'robustness/noise>=0.9'
       medcli evaluate runs/bccd --set data.root=/mnt/moved/bccd
     """
     from medcli.cli import show

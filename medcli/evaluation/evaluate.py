@@ -99,7 +99,6 @@ def evaluate(
     with whole_folder(target) as folder:
         kept = _keep(folder, selection, judge, predictor, settings, progress)
         kept = replace(kept, own=data is None, model=weights_of(run), seconds=perf_counter() - start)
-        kept.save(folder, run)
         measure_robustness(
             folder,
             predictor,
@@ -111,6 +110,7 @@ def evaluate(
             seed=run.config.seed,
             progress=progress,
         )
+        replace(kept, seconds=perf_counter() - start).save(folder, run)
         result = build(folder, run, progress=progress)
     result = replace(result, folder=target, seconds=perf_counter() - start)
     undefined = dict.fromkeys(by_group, math.nan)

@@ -121,7 +121,9 @@ class Robustness:
             return lines
         counts = {"cases": content["cases"], "patients": content["patients"]}
 
-        def add(corruption: str, strength: Any, level: str, measures: Mapping[str, Mapping[str, Any]]) -> None:
+        def add(
+            corruption: str, strength: Any, level: str, measures: Mapping[str, Mapping[str, Any]]
+        ) -> None:
             for measure, found in measures.items():
                 line = {"corruption": corruption, "strength": strength, "level": level, "measure": measure}
                 lines.append(line | {key: found.get(key) for key in COLUMNS} | counts)

@@ -1,7 +1,7 @@
 """The robustness curve in the report: a table and small multiples, made of what metrics.json holds."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from medcli.evaluation.groups_page import interval_text
@@ -37,17 +37,21 @@ def _text(found: Mapping[str, Any], key: str = "value") -> str:
     return interval_text(_number(found[key]), _number(found[low]), _number(found[high]))
 
 
+def _levels(entries: Sequence[Mapping[str, Any]]) -> str:
+    """`sigma 2, 7, 16 % of the range`: the words that are alike once."""
+    words = zip(*(entry["level"].split(" ") for entry in entries), strict=True)
+    return " ".join(part[0] if len(set(part)) == 1 else ", ".join(part) for part in words)
+
+
 def _table(content: Mapping[str, Any]) -> Table:
     measure = content["measures"][0]
     title = TITLES[measure][0]
     rows = []
     for one in content["corruptions"].values():
-        row: dict[str, Any] = {"corruption": one["title"]}
-        for entry in one["strengths"]:
-            if entry["strength"] in SHOWN:
-                row[f"strength {entry['strength']}"] = (
-                    f"{_text(entry['measures'][measure])}, {entry['level']}"
-                )
+        shown = [entry for entry in one["strengths"] if entry["strength"] in SHOWN]
+        row: dict[str, Any] = {"corruption": one["title"], "strengths": _levels(shown)}
+        for entry in shown:
+            row[f"strength {entry['strength']}"] = _text(entry["measures"][measure])
         rows.append(row | {"area": _text(one["area"][measure])})
     rows.append({"corruption": "Mean", "area": _text(content["mean"][measure])})
     left = "; ".join(f"{name.replace('_', ' ')}: {why}" for name, why in content["left_out"].items())
@@ -69,8 +73,8 @@ def _plot(content: Mapping[str, Any]) -> Plot:
         for one in content["corruptions"].values()
     ]
     caption = (
-        f"{' and '.join(names)} against the strength of each corruption (0: clean); bands: 95 % intervals by patient; "
-        "dotted: clean."
+        f"{' and '.join(names)} against the strength of each corruption (0: clean, and dotted); bands: 95 % intervals "
+        "of the change on the same cases."
     )
     alt = (
         f"Robustness curves. {names[0]} {_number(content['clean'][measure]['value']):.2f} on clean images, at the "
@@ -115,7 +119,11 @@ def _panel(axes: "Axes", content: Mapping[str, Any], one: Mapping[str, Any]) -> 
         points = [(0, content["clean"][measure])]
         points += [(entry["strength"], entry["measures"][measure]) for entry in one["strengths"]]
         x = [strength for strength, _ in points]
-        value, low, high = ([_number(found[key]) for _, found in points] for key in ("value", "low", "high"))
+        value = [_number(found["value"]) for _, found in points]
+        low, high = (
+            [value[0] + _number(found.get(key, 0.0)) for _, found in points]
+            for key in ("difference_low", "difference_high")
+        )
         color = COLORS[number]
         axes.axhline(value[0], color=color, linewidth=0.8, linestyle=":", alpha=0.8)
         axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)

@@ -111,7 +111,15 @@ def _sampled(array: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], fill
     out = np.empty((len(planes), *shape, array.shape[-1]), np.float32)
     for plane, target in zip(planes, out, strict=True):
         for channel in range(array.shape[-1]):
+            # Beyond the edge values fade into `fill`; "constant" would drop a place that is out by rounding.
             affine_transform(
-                plane[..., channel], matrix, offset, shape, target[..., channel], order=1, cval=fill
+                plane[..., channel],
+                matrix,
+                offset,
+                shape,
+                target[..., channel],
+                order=1,
+                mode="grid-constant",
+                cval=fill,
             )
     return out.reshape(*array.shape[:-3], *shape, array.shape[-1])
