@@ -163,9 +163,11 @@ def _volume(datasets: list, frames: list[_Frame]) -> tuple[np.ndarray, np.ndarra
     if len(levels) < 3 or steps.max() > 2 * np.median(steps):
         return None
     try:
-        pixels = [dataset.pixel_array for dataset in datasets]
+        pixels = [_pixels(dataset) for dataset in datasets]
         shown = [frames[places[0]] for places in at_level]
         planes = [_plane(datasets[frame.file], pixels[frame.file], frame.number) for frame in shown]
+    except FormatError as error:
+        raise FormatError(f"Of its files {error}") from None
     except Exception as error:  # decoders raise what they like
         raise FormatError(f"Its pixels cannot be decoded ({type(error).__name__}).") from None
     if len({plane.shape for plane in planes}) != 1 or planes[0].ndim != 2:
@@ -178,6 +180,19 @@ def _volume(datasets: list, frames: list[_Frame]) -> tuple[np.ndarray, np.ndarra
     affine[:3, 2] = first.orientation[:3] * first.spacing[1]
     affine[:2] *= -1  # LPS to RAS
     return np.stack(planes), affine, at_level
+
+
+def _pixels(dataset: Any) -> np.ndarray:
+    """The samples, which the data set caches; compressed ones are decoded where a crash does no harm."""
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        from pydicom.uid import UID
+
+        from medcli.deidentify.pixels.decoding import stored
+
+        dataset.PixelData = b"".join(frame.tobytes() for frame in stored(dataset).frames())
+        dataset["PixelData"].is_undefined_length = False
+        dataset.file_meta.TransferSyntaxUID = UID(_EXPLICIT)
+    return dataset.pixel_array
 
 
 def _plane(dataset: Any, pixels: np.ndarray, number: int) -> np.ndarray:

@@ -2,12 +2,19 @@
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from deidentify.made_up_head import HIGHEST, LOWEST, Head, make_head
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_uid
 
+from medcli.deidentify import defacing
 from medcli.deidentify.faces import Face, find_face, remove_face
+from medcli.deidentify.pixels import decoding
+from medcli.errors import FormatError
 from medcli.io.readers import read_image
+from tests import unruly
+from tests.dicom_files import save, slice_dataset
 
 
 @pytest.fixture(scope="module")
@@ -295,3 +302,43 @@ def test_no_tumour_of_a_limb_is_a_face(shared_data):
         image = nibabel.load(path)
         modality = path.name[:2]
         assert find_face(np.asarray(image.dataobj), image.affine, modality=modality).mask is None
+
+
+# --- compressed slices ----------------------------------------------------------------------------------------------
+
+
+def head_slices(folder, syntax):
+    """Four planes of a made-up volume, each with other values."""
+    for number in range(4):
+        values = np.random.default_rng(number).integers(-900, 900, (64, 72)).astype(np.int16)
+        dataset = slice_dataset(values, (0.0, 0.0, 3.0 * number), InstanceNumber=number, RescaleSlope=2)
+        dataset.SOPInstanceUID = generate_uid()
+        if syntax is not None:
+            dataset.compress(syntax, generate_instance_uid=False)
+        save(dataset, folder / f"{number}.dcm")
+    return [pydicom.dcmread(folder / f"{number}.dcm") for number in range(4)]
+
+
+def volume_of(datasets):
+    frames = [frame for index, dataset in enumerate(datasets) for frame in defacing._frames(index, dataset)]
+    return defacing._volume(datasets, frames)
+
+
+@pytest.mark.parametrize(
+    "syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless], ids=lambda syntax: syntax.name
+)
+def test_compressed_slices_make_the_same_volume(tmp_path, syntax):
+    native = volume_of(head_slices(tmp_path / "native", None))
+    compressed = volume_of(head_slices(tmp_path / "compressed", syntax))
+    assert native is not None and compressed is not None
+    for one, other in zip(native, compressed, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_series_on_which_the_decoder_crashes_is_left_as_uncertain(tmp_path, monkeypatch):
+    head_slices(tmp_path, JPEG2000Lossless)
+    monkeypatch.setattr(decoding, "_by_pydicom", unruly.crash)
+    with pytest.raises(
+        FormatError, match=r"Of its files the pixel data \(JPEG 2000 .*\): the library .* crashed"
+    ):
+        defacing.deface_series(tmp_path, [f"{number}.dcm" for number in range(4)], frozenset())

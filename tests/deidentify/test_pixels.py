@@ -34,6 +34,7 @@ from scipy import ndimage
 from medcli.deidentify import pixels
 from medcli.deidentify.pixels import blank, clean, decoding, find_text, networks
 from medcli.errors import FormatError, UsageError
+from tests import unruly
 
 TEXT = "DOE^JANE 1971-02-03"
 ROWS, COLUMNS = 150, 330
@@ -344,6 +345,15 @@ def test_text_that_runs_down_or_aslant():
 
 
 @needs_networks
+def test_a_decoder_that_crashes_is_told(monkeypatch):
+    dataset = in_syntax(stored(grey(4000, np.uint16)), JPEG2000Lossless)
+    monkeypatch.setattr(decoding, "_by_pydicom", unruly.crash)
+    with pytest.raises(
+        FormatError, match=r"^the pixel data \(JPEG 2000 .*\): the library that reads it crashed"
+    ):
+        pixels.clean(dataset, finder="drawn")
+
+
 @pytest.mark.parametrize(
     "syntax", [ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless], ids=lambda s: s.name
 )

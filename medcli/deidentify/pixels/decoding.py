@@ -1,8 +1,10 @@
-"""The stored samples of a DICOM image, frame by frame, without any conversion of their meaning."""
+"""The stored samples of a DICOM image, frame by frame, without any conversion of their meaning.
+
+Compressed ones are decoded in a process that may crash.
+"""
 
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import apply_color_lut, convert_color_space, get_decoder
 from pydicom.uid import (
     UID,
@@ -22,11 +25,14 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from medcli import sandbox
 from medcli.errors import FormatError
+from medcli.files import unnamed_file
 
 _BY_ITK = (JPEGLossless, JPEGLosslessSV1, JPEGExtended12Bit)
 _DESCRIPTION = (
     "SamplesPerPixel",
+    "PhotometricInterpretation",
     "PlanarConfiguration",
     "NumberOfFrames",
     "Rows",
@@ -37,6 +43,10 @@ _DESCRIPTION = (
     "PixelRepresentation",
     "PixelData",
 )
+_COPIES = 10
+"""Decoders hold several copies of a frame, some with 32 bits per sample."""
+_BYTES_PER_SECOND = 2**20
+"""The slowest decoder is ten times as fast."""
 
 
 @dataclass
@@ -74,17 +84,52 @@ class Stored:
     def _frames(self) -> Iterator[np.ndarray]:
         if self.syntax in _BY_ITK and self._needs_itk():
             if self._decoded is None:
-                self._decoded = _with_itk(self.dataset, self.syntax)
+                self._decoded = sandbox.call(_with_itk, self._bare(), **self._bounds(self._count))
             self.photometric = _unsampled(self.dataset.PhotometricInterpretation)
             yield from self._decoded
-            return
-        plugin = "pylibjpeg" if self.syntax == RLELossless else ""
-        decoder = get_decoder(self.syntax)
-        if plugin not in decoder.available_plugins:
-            plugin = ""
-        for frame, properties in decoder.iter_array(self.dataset, raw=True, decoding_plugin=plugin):
-            self.photometric = _unsampled(str(properties["photometric_interpretation"]))
-            yield frame.astype(frame.dtype.newbyteorder("="), copy=False)
+        elif self.syntax.is_encapsulated:
+            bare = self._bare()
+            bare.NumberOfFrames = 1
+            for code in self._codes():
+                bare.PixelData = encapsulate([code])
+                frame, photometric = sandbox.call(_by_pydicom, bare, **self._bounds(1))
+                self.photometric = _unsampled(photometric)
+                yield frame
+        else:
+            for frame, properties in get_decoder(self.syntax).iter_array(self.dataset, raw=True):
+                self.photometric = _unsampled(str(properties["photometric_interpretation"]))
+                yield frame.astype(frame.dtype.newbyteorder("="), copy=False)
+
+    @property
+    def _count(self) -> int:
+        return int(self.dataset.get("NumberOfFrames") or 1)
+
+    def _codes(self) -> Iterator[bytes]:
+        """The compressed frames."""
+        tables = [self.dataset.get(name) for name in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")]
+        offsets = (tables[0], tables[1]) if all(tables) else None
+        return generate_frames(self.dataset.PixelData, number_of_frames=self._count, extended_offsets=offsets)
+
+    def _bare(self) -> Dataset:
+        """The pixels and their description, which is all that a decoder gets to see."""
+        bare = Dataset()
+        for keyword in _DESCRIPTION:
+            if keyword in self.dataset:
+                element = self.dataset[keyword]
+                bare.add_new(element.tag, element.VR, element.value)
+        bare.file_meta = FileMetaDataset()
+        bare.file_meta.TransferSyntaxUID = self.syntax
+        return bare
+
+    def _bounds(self, frames: int) -> dict[str, Any]:
+        """What decoding so many frames may take."""
+        samples = self.dataset.Rows * self.dataset.Columns * self.dataset.SamplesPerPixel
+        size = frames * samples * max(self.dataset.BitsAllocated // 8, 1)
+        return {
+            "subject": f"the pixel data ({self.syntax.name})",
+            "memory": sandbox.MEMORY + _COPIES * size,
+            "seconds": sandbox.SECONDS + size / _BYTES_PER_SECOND,
+        }
 
     def _needs_itk(self) -> bool:
         return not (self.syntax == JPEGExtended12Bit and self.dataset.BitsStored <= 8)
@@ -112,7 +157,19 @@ def picture(frame: np.ndarray, photometric: str, dataset: Dataset) -> np.ndarray
     return frame
 
 
-def _with_itk(dataset: Dataset, syntax: UID) -> np.ndarray:
+def _by_pydicom(bare: Dataset) -> tuple[np.ndarray, str]:
+    """The one frame, and what its samples are."""
+    decoder = get_decoder(bare.file_meta.TransferSyntaxUID)
+    plugin = "pylibjpeg" if bare.file_meta.TransferSyntaxUID == RLELossless else ""
+    if plugin not in decoder.available_plugins:
+        plugin = ""
+    ((frame, properties),) = decoder.iter_array(bare, raw=True, decoding_plugin=plugin)
+    return frame.astype(frame.dtype.newbyteorder("="), copy=False), str(
+        properties["photometric_interpretation"]
+    )
+
+
+def _with_itk(bare: Dataset) -> np.ndarray:
     """(frame, row, column[, sample]) by the GDCM in SimpleITK, which sees nothing but the pixels.
 
     Pydicom has no free decoder for JPEG Lossless and 12-bit JPEG. GDCM is told that the samples are grey or RGB,
@@ -120,39 +177,17 @@ def _with_itk(dataset: Dataset, syntax: UID) -> np.ndarray:
     """
     import SimpleITK
 
-    colour = dataset.SamplesPerPixel > 1
-    bare = Dataset()
-    for keyword in _DESCRIPTION:
-        if keyword in dataset:
-            bare[keyword] = dataset[keyword]
+    colour = bare.SamplesPerPixel > 1
     bare.PhotometricInterpretation = "RGB" if colour else "MONOCHROME2"
-    bare.SOPClassUID = SecondaryCaptureImageStorage
-    bare.SOPInstanceUID = "2.25.1"
-    bare.file_meta = FileMetaDataset()
-    bare.file_meta.TransferSyntaxUID = syntax
-    bare.file_meta.MediaStorageSOPClassUID = bare.SOPClassUID
-    bare.file_meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID
-    with _unnamed_file() as name, _silent_decoder():
+    bare.SOPClassUID = bare.file_meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    bare.SOPInstanceUID = bare.file_meta.MediaStorageSOPInstanceUID = UID("2.25.1")
+    with unnamed_file() as name, _silent_decoder():
         pydicom.dcmwrite(name, bare, enforce_file_format=True)
         values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(name, imageIO="GDCMImageIO"))
-    shape: list[int] = [int(dataset.get("NumberOfFrames") or 1), dataset.Rows, dataset.Columns]
+    shape: list[int] = [int(bare.get("NumberOfFrames") or 1), bare.Rows, bare.Columns]
     values = values.reshape([*shape, 3] if colour else shape)
-    size = max(dataset.BitsAllocated // 8, 1)
-    return values.astype(f"{'i' if dataset.PixelRepresentation else 'u'}{size}")
-
-
-@contextmanager
-def _unnamed_file() -> Iterator[str]:
-    """The path of a file that is only in memory, where the system has such files."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("pixels")
-        try:
-            yield f"/proc/self/fd/{descriptor}"
-        finally:
-            os.close(descriptor)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            yield os.path.join(folder, "pixels.dcm")
+    size = max(bare.BitsAllocated // 8, 1)
+    return values.astype(f"{'i' if bare.PixelRepresentation else 'u'}{size}")
 
 
 @contextmanager

@@ -56,7 +56,8 @@ def bare(dataset: Dataset) -> Dataset:
     pixels = Dataset()
     for keyword in _DESCRIPTION:
         if keyword in dataset:
-            pixels[keyword] = dataset[keyword]
+            element = dataset[keyword]
+            pixels.add_new(element.tag, element.VR, element.value)
     pixels.file_meta = FileMetaDataset()
     pixels.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
     return pixels
