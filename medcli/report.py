@@ -21,6 +21,8 @@ LARGEST_SIDE = 900
 SMALL_SIDE = 160
 """Pictures up to this size are stored without loss and shown with square pixels, larger ones as WebP."""
 
+LONG_TEXT = 40
+"""Cells with more letters are not made narrow."""
 MANY_COLUMNS = 9
 """Tables with more are printed in smaller letters."""
 
@@ -109,7 +111,7 @@ class Report:
             for row in rows
         )
         kept = f' <span class="file">{html.escape(file)}</span>' if file else ""
-        text = f"<caption>{html.escape(caption)}{kept}</caption>" if caption or file else ""
+        text = f"<caption><span>{html.escape(caption)}{kept}</span></caption>" if caption or file else ""
         kind = "table" + (" long" if long else "") + (" many" if len(columns) > MANY_COLUMNS else "")
         label = html.escape(caption or "table")
         return self._add(
@@ -209,7 +211,8 @@ def _is_number(value: Any) -> bool:
 
 def _cell(tag: str, value: Any, numeric: bool) -> str:
     scope = ' scope="col"' if tag == "th" else ""
-    kind = ' class="number"' if numeric else ""
+    long = tag == "td" and len(str(value)) > LONG_TEXT
+    kind = ' class="number"' if numeric else ' class="words"' if long else ""
     return f"<{tag}{scope}{kind}>{html.escape(number_text(value))}</{tag}>"
 
 

@@ -36,7 +36,7 @@ def test_a_table_has_the_columns_of_all_rows_and_numbers_stand_right():
     page = Report("t").table(rows, "Cases").html()
     heads = re.findall(r"<th scope=\"col\"( class=\"number\")?>(\w+)</th>", page)
     assert heads == [("", "case"), (' class="number"', "dice"), ("", "note")]
-    assert "<caption>Cases</caption>" in page
+    assert "<caption><span>Cases</span></caption>" in page
     assert '<td class="number">0.912</td>' in page and '<td class="number">–</td>' in page
 
 

@@ -12,6 +12,7 @@ from medcli.report import number_text
 from medcli.run import Run
 
 NO_BREAK = "\u00a0"
+DISTANCES = ("hd95", "asd")
 PARTS = {
     "train": "the training part",
     "val": "the validation part",
@@ -54,10 +55,15 @@ class Findings:
     def size(self) -> str:
         return of_patients(self.content["cases"], self.content["patients"])
 
+    def title(self, name: str) -> str:
+        """Of a measure by flat name, with the unit of distances."""
+        measure = name.partition("/")[0]
+        unit = self.content.get("distances_in", "").partition(" ")[0] if measure in DISTANCES else ""
+        return TITLES[measure][0] + (f" ({unit})" if unit else "")
+
     def value(self, name: str) -> str:
-        """`AUROC 0.720 (0.50 to 0.80)` by flat name."""
-        title = TITLES[name.partition("/")[0]][0]
-        return f"{title} {with_interval(self.measured.flat[name], self.measured.intervals[name])}"
+        """`AUROC 0.720 (0.501 to 0.801)` by flat name."""
+        return f"{self.title(name)} {with_interval(self.measured.flat[name], self.measured.intervals[name])}"
 
     def based_on(self, name: str) -> str:
         """`161 cases of 37 patients, prevalence 0.52`."""

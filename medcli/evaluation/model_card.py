@@ -167,7 +167,7 @@ def _training_data(found: Findings) -> Part:
 
 def _analyses(found: Findings) -> Part:
     overall = [
-        {"measure": TITLES[name][0], "value": found.measured.flat[name]}
+        {"measure": found.title(name), "value": found.measured.flat[name]}
         | dict(zip(("from", "to"), found.measured.intervals[name], strict=True))
         | {key: value for key, value in found.support[name]._asdict().items() if value is not None}
         for name in found.judge.headline

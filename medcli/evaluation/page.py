@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medcli.evaluation.findings import Findings, of_patients, plural
+from medcli.evaluation.findings import Findings, plural
 from medcli.evaluation.groups_page import interval_text
 from medcli.evaluation.judge import Judge, Measured, Support, Table
 from medcli.evaluation.kept import Kept, cells
@@ -36,11 +36,11 @@ def write_page(folder: Path, found: Findings) -> None:
     report = Report(f"{found.name}: {found.run.plan.task}", f"Evaluated on {found.where}: {found.size}")
     tables = _Tables(report, folder)
     report.warnings(_warnings(found))
-    report.heading("In short").cards([_card(name, measured, support[name]) for name in judge.headline])
+    report.heading("In short").cards([_card(found, name) for name in judge.headline])
     report.answers(in_short(found))
     report.heading("Measures")
     caption = "95 % intervals by resampling patients; they need several patients."
-    tables.add("measures", Table(_overall(judge, measured, support), caption))
+    tables.add("measures", Table(_overall(found), caption))
     if len(found.run.plan.classes) > 1:
         caption = "For every class, with 95 % intervals."
         tables.add("classes", Table(_per_class(judge, measured, support), caption))
@@ -93,12 +93,10 @@ def _warnings(found: Findings) -> list[str]:
     return texts
 
 
-def _card(name: str, measured: Measured, support: Support) -> Card:
-    of = of_patients(support.cases, support.patients)
-    if support.prevalence is not None:
-        of += f", prevalence {number_text(support.prevalence)}"
-    interval = _interval(name, measured)
-    return Card(TITLES[name][0], measured.overall[name], f"{interval}, {of}" if interval else of)
+def _card(found: Findings, name: str) -> Card:
+    interval, of = _interval(name, found.measured), found.based_on(name)
+    value = found.measured.overall[name]
+    return Card(found.title(name), value, f"{interval}, {of}" if interval else of)
 
 
 def _interval(name: str, measured: Measured) -> str:
@@ -106,15 +104,14 @@ def _interval(name: str, measured: Measured) -> str:
     return f"{number_text(low)} to {number_text(high)} (95 %)" if math.isfinite(low) else ""
 
 
-def _overall(judge: Judge, measured: Measured, support: Mapping[str, Support]) -> list[dict[str, Any]]:
+def _overall(found: Findings) -> list[dict[str, Any]]:
     rows = []
-    for name in judge.overall_names:
-        low, high = measured.intervals[name]
-        title, meaning = TITLES[name]
+    for name in found.judge.overall_names:
+        low, high = found.measured.intervals[name]
         rows.append(
-            {"measure": title, "value": measured.overall[name], "from": low, "to": high}
-            | _rests_on(support[name])
-            | {"says": meaning}
+            {"measure": found.title(name), "value": found.measured.overall[name], "from": low, "to": high}
+            | _rests_on(found.support[name])
+            | {"says": TITLES[name][1]}
         )
     return rows
 

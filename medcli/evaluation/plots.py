@@ -18,6 +18,8 @@ Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINES = ("-", "--", "-.", ":")
+FEW_DOTS = 50
+"""Up to so many cases are drawn as large dots."""
 MOST_NUMBERS = 15
 """A confusion matrix of more classes is drawn without numbers."""
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -121,7 +123,7 @@ def box_figure(
     values: Mapping[str, np.ndarray], ylabel: str, *, limits: tuple[float, float] | None
 ) -> "Figure":
     """A box per label with every case as a dot; NaN is left out."""
-    figure, axes = _axes(max(3.6, 1.1 * len(values) + 2.0))
+    figure, axes = _axes(max(5.2, 1.1 * len(values) + 2.0))
     random = np.random.default_rng(0)
     known = {label: part[np.isfinite(part)] for label, part in values.items()}
     for place, part in enumerate(known.values(), start=1):
@@ -129,7 +131,8 @@ def box_figure(
             continue
         color = HEXES[(place - 1) % len(HEXES)]
         spread = random.uniform(-0.16, 0.16, len(part))
-        axes.scatter(place + spread, part, s=9, color=color, alpha=0.6, linewidths=0, zorder=2)
+        size, ink = (9, 0.6) if len(part) > FEW_DOTS else (26, 0.9)
+        axes.scatter(place + spread, part, s=size, color=color, alpha=ink, linewidths=0, zorder=2)
         axes.boxplot(
             part,
             positions=[place],

@@ -208,7 +208,7 @@ def _sure(found: Findings) -> list[str]:
     patients = found.content["patients"]
     if math.isfinite(low):
         texts.append(
-            f"On other patients like these {TITLES[first][0]} could well be anything from {number_text(low)} to "
+            f"On other patients like these {found.title(first)} could well be anything from {number_text(low)} to "
             f"{number_text(high)} (95 % interval, {number_text(high - low)} wide)."
         )
     else:
