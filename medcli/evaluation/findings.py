@@ -84,7 +84,7 @@ def with_interval(value: float, interval: Sequence[float]) -> str:
 def percent(share: float) -> str:
     """One digit after the point where that matters: below 10 and above 90 percent."""
     value = 100 * share
-    digits = 1 if (value < 10 or value > 90) and value % 1 else 0
+    digits = 1 if 0 < value < 9.95 or 90.05 < value < 100 else 0
     return f"{value:.{digits}f}{NO_BREAK}%"
 
 
