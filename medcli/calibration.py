@@ -8,7 +8,7 @@ another aim (`evaluate.threshold`, `evaluate.coverage`, ...) needs no new predic
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from medcli.config.schema import Config, Evaluate
 from medcli.errors import ConfigError, RunError
 from medcli.files import read_csv, sha256, write_csv, write_text
+from medcli.group_thresholds import AskedGroups, GroupThresholds, fit_group_thresholds
 from medcli.metrics import calibration as metrics
 from medcli.metrics.classification import decide
 from medcli.metrics.conformal import (
@@ -31,7 +32,7 @@ from medcli.metrics.conformal import (
 )
 from medcli.metrics.decision import choose_threshold
 from medcli.preprocessing.plan import Plan
-from medcli.preprocessing.prepared import Prepared, Record
+from medcli.preprocessing.prepared import Prepared, Record, read_manifest
 
 if TYPE_CHECKING:
     import keras
@@ -121,6 +122,7 @@ class Asked(_Kept):
     sets: Literal["lac", "aps", "raps"]
     sets_per_class: bool
     positive: str | None
+    groups: AskedGroups | None = None
 
     @classmethod
     def of(cls, config: Config) -> "Asked":
@@ -132,6 +134,7 @@ class Asked(_Kept):
             sets=chosen.sets,
             sets_per_class=chosen.sets_per_class,
             positive=chosen.positive,
+            groups=AskedGroups.of(chosen),
         )
 
 
@@ -198,6 +201,7 @@ class Calibration(_Kept):
     quantiles: Per class the largest score that keeps the label in the set (several labels per case: of "no"
         and of "yes"); None: too few cases, so every label stays.
     expected_coverage, expected_size: Of the sets, by cross-validation on the validation part.
+    groups: Thresholds of groups; None: one for all.
     """
 
     model: str
@@ -214,6 +218,7 @@ class Calibration(_Kept):
     quantiles: list[list[float | None]]
     expected_coverage: float | None
     expected_size: float | None
+    groups: GroupThresholds | None = None
 
     # ---- use
 
@@ -222,18 +227,31 @@ class Calibration(_Kept):
         scaled = self.scaling(np.asarray(probabilities), multi_label=self.multi_label)
         return scaled.astype(np.asarray(probabilities).dtype)
 
-    def decided(self, probabilities: np.ndarray) -> np.ndarray:
+    def decided(
+        self, probabilities: np.ndarray, groups: Sequence[Mapping[str, str]] | None = None
+    ) -> np.ndarray:
         """(n, k) bool from calibrated probabilities, by the thresholds; of three or more exclusive classes the
-        most probable one."""
+        most probable one.
+
+        Args:
+            groups: Column to value, one mapping per case; where a group has thresholds of its own they count. None:
+                nothing is known of the cases.
+        """
         values = np.asarray(probabilities, float)
-        if self.multi_label:
-            return values >= [self.operating[name].threshold for name in self.classes]
-        if len(self.classes) != 2:
+        if not self.multi_label and len(self.classes) != 2:
             return decide(values, multi_label=False)
-        (name, chosen), *_ = self.operating.items()
+        at = [self.thresholds(one) for one in groups or [{}] * len(values)]
+        if self.multi_label:
+            return values >= np.array([[one[name] for name in self.classes] for one in at])
+        (name,) = self.operating
         index = self.classes.index(name)
-        called = values[:, index] >= chosen.threshold
+        called = values[:, index] >= np.array([one[name] for one in at])
         return np.arange(2) == np.where(called, index, 1 - index)[:, None]
+
+    def thresholds(self, groups: Mapping[str, str]) -> dict[str, float]:
+        """Class to the threshold of a case with these values of the group columns."""
+        common = {name: found.threshold for name, found in self.operating.items()}
+        return common if self.groups is None else self.groups.at(groups, common)
 
     def sets(self, probabilities: np.ndarray) -> tuple[np.ndarray, list[str]]:
         """(n, k) bool, the labels that cannot be excluded, and why each case is referred ("": it is not)."""
@@ -260,7 +278,7 @@ class Calibration(_Kept):
     @property
     def used(self) -> dict[str, Any]:
         """What of it shapes an output, for the record beside the output."""
-        names = {"flips", "asked", "cases", "patients", "scaling", "why", "operating", "quantiles"}
+        names = {"flips", "asked", "cases", "patients", "scaling", "why", "operating", "quantiles", "groups"}
         return self.model_dump(mode="json", include=names)
 
     @property
@@ -309,10 +327,10 @@ class Calibration(_Kept):
         if kept.asked == Asked.of(run.config):
             return kept
         validation = Validation.load(run.folder, run.plan.classes)
-        return fit(validation, run.config, run.plan, model=kept.model, flips=kept.flips)
+        return fit(validation, run.config, run.plan, model=kept.model, flips=kept.flips, records=run.records)
 
 
-RULES = ("positive", "threshold", "coverage", "sets", "sets_per_class")
+RULES = ("positive", "threshold", "coverage", "sets", "sets_per_class", "group_thresholds")
 
 
 def with_rules(run: "Run", settings: Evaluate, *, own: bool) -> "Run":
@@ -331,7 +349,14 @@ def learn(folder: Path, validation: Validation, config: Config, plan: Plan) -> C
 
     validation.save(folder, plan.classes)
     kept = Validation.load(folder, plan.classes)
-    fitted = fit(kept, config, plan, model=sha256(folder / MODEL), flips=config.predict.flips)
+    fitted = fit(
+        kept,
+        config,
+        plan,
+        model=sha256(folder / MODEL),
+        flips=config.predict.flips,
+        records=read_manifest(folder) if config.evaluate.group_thresholds.columns else (),
+    )
     fitted.save(folder)
     return fitted
 
@@ -358,11 +383,19 @@ def learn_after_training(
     learn(folder, validation, task.config, task.plan)
 
 
-def fit(validation: Validation, config: Config, plan: Plan, *, model: str, flips: bool) -> Calibration:
+def fit(
+    validation: Validation,
+    config: Config,
+    plan: Plan,
+    *,
+    model: str,
+    flips: bool,
+    records: Sequence[Record] = (),
+) -> Calibration:
     """Everything that follows from the validation part, for the settings of `config`.
 
     Thresholds and sets are made from probabilities that were scaled by a fit without the case's own fold,
-    so that they are as good as those of new cases.
+    so that they are as good as those of new cases. The records of the run tell the groups of its cases.
     """
     asked, multi_label = Asked.of(config), plan.multi_label
     truth, raw = validation.truth, validation.probabilities
@@ -375,6 +408,7 @@ def fit(validation: Validation, config: Config, plan: Plan, *, model: str, flips
             unseen[name] = cross_fitted(name, truth, raw, fold, multi_label=multi_label)
     method, why = _choose(wanted, unseen, validation, multi_label, enough=enough)
     scaled = unseen[method]
+    operating = _operating(truth, scaled, plan, asked)
     quantiles = _quantiles(truth, scaled, asked, multi_label)
     coverage, size = _expected(truth, scaled, fold, asked, multi_label)
     return Calibration(
@@ -393,11 +427,46 @@ def fit(validation: Validation, config: Config, plan: Plan, *, model: str, flips
         }
         if len(truth)
         else {},
-        operating=_operating(truth, scaled, plan, asked),
+        operating=operating,
         quantiles=[[_finite(value) for value in values] for values in quantiles],
         expected_coverage=coverage,
         expected_size=size,
+        groups=_groups(validation, scaled, plan, asked, operating, records),
     )
+
+
+def _groups(
+    validation: Validation,
+    scaled: np.ndarray,
+    plan: Plan,
+    asked: Asked,
+    operating: Mapping[str, Operating],
+    records: Sequence[Record],
+) -> GroupThresholds | None:
+    if asked.groups is None:
+        return None
+    check_group_thresholds(plan)
+    values = {record.case: record.groups for record in records}
+    return fit_group_thresholds(
+        asked.groups,
+        validation.truth,
+        scaled,
+        [values.get(case, {}) for case in validation.cases],
+        validation.patients,
+        training=[record for record in records if record.split == "train"],
+        classes={name: plan.classes.index(name) for name in operating},
+        common={name: found.threshold for name, found in operating.items()},
+        aim=asked.threshold,
+    )
+
+
+def check_group_thresholds(plan: Plan) -> None:
+    """Raises ConfigError when no threshold decides."""
+    if plan.num_classes != 2 and not plan.multi_label:
+        raise ConfigError(
+            f"evaluate.group_thresholds.columns: expected none, since of the {plan.num_classes} exclusive classes "
+            "the most probable one is the decision, whatever the thresholds; leave it out."
+        )
 
 
 def positive_index(plan: Plan, positive: str | None) -> int:

@@ -21,7 +21,7 @@ ORDER = (
     {"losses"},
     {"metrics"},
     {"tasks"},
-    {"run", "calibration"},
+    {"run", "calibration", "group_thresholds"},
     {"training"},
     {"prediction"},
     {"evaluation"},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medcli.cli.options import Debug, Json
+from medcli.cli.options import Debug, Force, Json
 
 if TYPE_CHECKING:
     from medcli.evaluation.compare import Comparison
@@ -25,23 +25,37 @@ def compare(
         str | None,
         typer.Option(help="Name of the results below RUN/evaluate. [default: test, val, or what both have]"),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Also write comparison.json, measures.csv, tests.csv, groups.csv here."
+        ),
+    ] = None,
+    force: Force = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Compare two evaluated runs on the cases they share.
 
-    Paired bootstrap by patient, DeLong and McNemar (classification), Wilcoxon (segmentation). Reads what
-    `medcli evaluate` has stored; no network is run.
+    Paired bootstrap by patient, DeLong and McNemar (classification), Wilcoxon (segmentation); with group columns
+    every group, the worst group and the gaps before (A) and after (B). Reads what `medcli evaluate` has stored; no
+    network is run.
 
     \b
     Examples:
       medcli compare runs/resnet runs/densenet
       medcli compare runs/a runs/b --name hospital_b --json
+      medcli compare runs/plain runs/balanced --out before_after
     """
     from medcli.cli import show
+    from medcli.errors import UsageError
     from medcli.evaluation.compare import compare as work
 
+    if out is not None and (out / "comparison.json").exists() and not force:
+        raise UsageError(f"{out}: holds a comparison already; replace it with --force.")
     found = work(run_a, run_b, split=split, name=name)
+    if out is not None:
+        found.save(out)
     if json:
         return show.as_json(found)
     return _show(found)
@@ -82,8 +96,34 @@ def _show(found: "Comparison") -> None:
             for test in found.tests
         ]
         show.table("Tests", tests)
+    _show_groups(found)
     for note in found.notes:
         print(note)
+
+
+def _show_groups(found: "Comparison") -> None:
+    """Overall, then single columns; pairs of columns are in the files."""
+    from medcli.cli import show
+
+    compared = {row.measure for row in found.groups if row.kind == "worst group"}
+    rows = [
+        {
+            "column": row.columns,
+            "what": row.kind,
+            "group": row.group,
+            "measure": row.measure,
+            "A (before)": _number(row.a),
+            "B (after)": _number(row.b),
+            "B - A": _number(row.difference, sign=True),
+            "95 % interval": "" if math.isnan(row.low) else f"{row.low:+.4f} to {row.high:+.4f}",
+            "cases": row.cases,
+            "patients": row.patients,
+        }
+        for row in found.groups
+        if " & " not in row.columns and (row.kind in ("all", "gap") or row.measure in compared)
+    ]
+    if rows:
+        show.table("Groups before and after; all cases first: the price", rows)
 
 
 def _number(value: float, *, sign: bool = False) -> str:

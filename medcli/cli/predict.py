@@ -79,6 +79,8 @@ def predict(
                 "folder": summary.folder,
             },
         )
+        for note in summary.notes:
+            print(note)
     if summary.failed:
         failed = f"{len(summary.failed)} of {summary.cases} cases failed"
         raise SomeCasesFailed(f"{failed}; see {out / 'status.csv'}")

@@ -165,8 +165,9 @@ class Train(Section):
 class GroupThresholds(Section):
     """Classification: a threshold for each group, learned on the validation part."""
 
-    columns: list[str] = Field([], description="Columns of data.columns.groups that divide the cases; several: their intersections; none: one threshold for all. Groups with fewer patients than evaluate.group_patients on the validation part keep the common threshold.")
+    columns: list[str] = Field([], description="Columns of data.columns.groups that divide the cases; several: their intersections; none: one threshold for all.")
     aim: Literal["own", "equal_opportunity", "equalized_odds"] = Field("own", description="own: evaluate.threshold, in each group by itself; equal_opportunity: the sensitivity that the common threshold has over all, in every group; equalized_odds: as near as can be to its sensitivity and specificity.")
+    patients: Count = Field(10, description="Groups with fewer patients on the validation part, or with fewer than half as many with or without the class, keep the common threshold.")
 
 
 class Evaluate(Section):

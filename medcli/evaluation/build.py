@@ -123,7 +123,7 @@ def folder_name(name: str) -> str:
 FREE = {
     "evaluate": {
         "positive", "threshold", "prevalence", "coverage", "sets", "sets_per_class", "group_patients",
-        "iou_threshold",
+        "iou_threshold", "group_thresholds",
     },
     "predict": {"calibrate"},
     "card": set(Card.model_fields),

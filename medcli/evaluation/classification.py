@@ -16,7 +16,9 @@ from medcli.errors import DataError, RunError
 from medcli.evaluation.answers import Answers
 from medcli.evaluation.calibrated import calibration_section, shift_section
 from medcli.evaluation.decisions import decision_section, prevalences
+from medcli.evaluation.group_decisions import group_decisions
 from medcli.evaluation.judge import Judged, Measured, Plot, Values, shown_window, with_intervals
+from medcli.evaluation.kept import column_of
 from medcli.evaluation.plots import confusion_figure, precision_recall_figure, roc_figure
 from medcli.evaluation.refusal import NAMES, refusal_section, set_measures
 from medcli.image import Image
@@ -44,6 +46,7 @@ class ClassificationJudge:
         self._truth: list[np.ndarray] = []
         self._probabilities: list[np.ndarray] = []
         self._raw: list[np.ndarray] = []
+        self._groups: list[Mapping[str, str]] = []
         self._positive = positive_index(plan, settings.positive)
         prevalences(
             settings, plan.classes, self._positive if self._binary else None
@@ -65,7 +68,11 @@ class ClassificationJudge:
         probabilities = np.asarray(prediction.probabilities, float)
         raw = prediction.raw_probabilities
         judged = self._judged(
-            case.name, truth, probabilities, probabilities if raw is None else np.asarray(raw, float)
+            case.name,
+            truth,
+            probabilities,
+            probabilities if raw is None else np.asarray(raw, float),
+            case.groups,
         )
         return replace(judged, draw=lambda: _draw(image, self.plan))
 
@@ -87,15 +94,28 @@ class ClassificationJudge:
             np.asarray(given, np.float32) if self.calibration is None else self.calibration.scaled(before)
         )
         return [
-            self._judged(row["case"], true, chances, unscaled)
+            self._judged(row["case"], true, chances, unscaled, self._groups_of(row))
             for row, true, chances, unscaled in zip(
                 rows, np.array(truth), scaled.astype(float), before.astype(float), strict=True
             )
         ]
 
-    def _judged(self, case: str, truth: np.ndarray, probabilities: np.ndarray, raw: np.ndarray) -> Judged:
-        """Add one case: truth, calibrated and unscaled probabilities (classes,)."""
+    def _groups_of(self, row: Mapping[str, str]) -> dict[str, str]:
+        """Column to value, of the columns that have thresholds of their own."""
+        columns = {name: column_of(name) for name in self.settings.group_thresholds.columns}
+        return {name: row[column] for name, column in columns.items() if column in row}
+
+    def _judged(
+        self,
+        case: str,
+        truth: np.ndarray,
+        probabilities: np.ndarray,
+        raw: np.ndarray,
+        groups: Mapping[str, str],
+    ) -> Judged:
+        """Add one case: truth, calibrated and unscaled probabilities (classes,), its values of the group columns."""
         self._cases.append(case)
+        self._groups.append(groups)
         self._truth.append(truth)
         self._probabilities.append(probabilities)
         self._raw.append(raw)
@@ -105,7 +125,7 @@ class ClassificationJudge:
         }
         true, predicted = self._named(truth), self._named(decided)
         row = {"truth": true, "predicted": predicted, "correct": bool((truth == decided).all())} | chances
-        row |= self._decided(probabilities, raw)
+        row |= self._decided(probabilities, raw, groups)
         # The probability given to the truth; multi-label: its mean over the classes, yes and no alike.
         quality = float(np.where(truth, probabilities, 1 - probabilities).mean())
         if not self.plan.multi_label:
@@ -164,6 +184,9 @@ class ClassificationJudge:
         calibration = self.calibration
         quality, content, notes = calibration_section(answers, calibration, measured.intervals)
         decisions, decided = decision_section(answers, calibration, self.settings)
+        if calibration is not None and calibration.groups is not None:
+            table, decided["groups"] = group_decisions(answers, calibration, self._groups)
+            decisions.tables.append(table)
         refusal, refused, more = refusal_section(answers, calibration, measured.overall, measured.intervals)
         sections, notes = [quality, decisions, refusal], notes + more
         extra = measured.extra | {"calibration": content, "decisions": decided, "refusal": refused}
@@ -186,12 +209,14 @@ class ClassificationJudge:
                 )
         return replace(measured, extra=extra, sections=sections, notes=notes)
 
-    def _decided(self, probabilities: np.ndarray, raw: np.ndarray) -> dict[str, Any]:
+    def _decided(
+        self, probabilities: np.ndarray, raw: np.ndarray, groups: Mapping[str, str]
+    ) -> dict[str, Any]:
         """Columns of cases.csv that a calibration adds: those of decisions.csv, and the unscaled probabilities."""
         if self.calibration is None:
             return {}
         inside, reasons = self.calibration.sets(probabilities[None])
-        decision = self._named(self.calibration.decided(probabilities[None])[0])
+        decision = self._named(self.calibration.decided(probabilities[None], [groups])[0])
         before = {f"raw:{name}": float(value) for name, value in zip(self.plan.classes, raw, strict=True)}
         return {"decision": decision, "set": self._named(inside[0]), "refer": reasons[0]} | before
 
@@ -201,7 +226,10 @@ class ClassificationJudge:
         note = ""
         decided = metrics.decide(probabilities, multi_label=multi_label)
         if calibration is not None and (multi_label or len(self.plan.classes) == 2):
-            decided, note = calibration.decided(probabilities), "Decisions at the run's own thresholds. "
+            decided = calibration.decided(probabilities, self._groups)
+            note = "Decisions at the run's own thresholds. "
+            if calibration.groups is not None:
+                note = f"Decisions at the run's own thresholds, by {calibration.groups.rule.title}. "
         return classification_sample(
             truth, probabilities, decided, multi_label=multi_label, positive=self._positive, note=note
         )

@@ -1,16 +1,19 @@
 """Two evaluated runs compared on the cases that both were judged on, from what `evaluate` has stored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from medcli.errors import DataError, UsageError
+from medcli.evaluation.compare_groups import GroupRow, compare_groups
 from medcli.evaluation.compare_stored import Stored, check_alike, open_result, result_folders
 from medcli.evaluation.compare_tasks import Test, classified, detected, segmented
 from medcli.evaluation.evaluate import FEW_PATIENTS
+from medcli.evaluation.kept import cells
 from medcli.evaluation.selection import PARTS
+from medcli.files import plain, write_csv, write_json
 from medcli.metrics.bootstrap import RESAMPLES
 from medcli.metrics.comparison import holm, paired_bootstrap
 
@@ -49,6 +52,7 @@ class Comparison:
     tests: DeLong and McNemar, or Wilcoxon.
     resamples: Of the patients.
     notes: What a reader must know.
+    groups: Before and after by group, see `GroupRow`; unlike elsewhere B minus A.
     """
 
     a: Path
@@ -63,6 +67,16 @@ class Comparison:
     tests: list[Test]
     resamples: int = RESAMPLES
     notes: list[str] = field(default_factory=list)
+    groups: list[GroupRow] = field(default_factory=list)
+
+    def save(self, folder: Path) -> None:
+        """Write comparison.json, and measures.csv, tests.csv, groups.csv where there are such rows."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "comparison.json", plain(asdict(self)))
+        for name in ("measures", "tests", "groups"):
+            rows = [asdict(row) for row in getattr(self, name)]
+            if rows:
+                write_csv(folder / f"{name}.csv", [cells(row) for row in rows])
 
 
 def compare(first: Path, second: Path, *, split: str | None = None, name: str | None = None) -> Comparison:
@@ -113,6 +127,7 @@ def compare(first: Path, second: Path, *, split: str | None = None, name: str | 
         for (measure, entry), p_holm in zip(found.items(), adjusted, strict=True)
     ]
     count = len(set(patients))
+    groups, more = compare_groups(a.folder, b.folder, names, patients) if _grouped(a, b) else ([], [])
     return Comparison(
         a.folder,
         b.folder,
@@ -125,8 +140,13 @@ def compare(first: Path, second: Path, *, split: str | None = None, name: str | 
         rows,
         pair.tests,
         RESAMPLES,
-        _notes(a, b, names, count),
+        _notes(a, b, names, count) + more,
+        groups,
     )
+
+
+def _grouped(a: Stored, b: Stored) -> bool:
+    return "groups" in a.metrics and "groups" in b.metrics
 
 
 def _joint_patients(first: Sequence[Mapping[str, str]], second: Sequence[Mapping[str, str]]) -> list[str]:

@@ -251,9 +251,9 @@ def measure_groups(
         return None
     names = np.asarray(patients, dtype=str)
     parts = [[np.flatnonzero(one.codes == group) for group in range(len(one.names))] for one in groupings]
-    reasons = [[_too_few(sample, cases, names, fewest) for cases in groups] for groups in parts]
+    reasons = [[reason_for(sample, cases, names, fewest) for cases in groups] for groups in parts]
     partitions = [
-        _with_numbers(one.codes, [not reason for reason in why])
+        with_numbers(one.codes, [not reason for reason in why])
         for one, why in zip(groupings, reasons, strict=True)
     ]
     everybody = Grouping(("all cases",), ["all"], np.zeros(len(names), int))
@@ -288,7 +288,7 @@ def _tests(
     return counts
 
 
-def _too_few(sample: Sample, cases: np.ndarray, patients: np.ndarray, fewest: int) -> str:
+def reason_for(sample: Sample, cases: np.ndarray, patients: np.ndarray, fewest: int) -> str:
     """Why a group gets no numbers, or ""."""
     known = cases[sample.counted[cases].any(1)]
     columns = slice(None) if sample.positive is None else [sample.positive]
@@ -296,7 +296,7 @@ def _too_few(sample: Sample, cases: np.ndarray, patients: np.ndarray, fewest: in
     return too_few(shown, patients[known], fewest)
 
 
-def _with_numbers(codes: np.ndarray, kept: Sequence[bool]) -> tuple[np.ndarray, int]:
+def with_numbers(codes: np.ndarray, kept: Sequence[bool]) -> tuple[np.ndarray, int]:
     """Codes of the groups that are kept, counted anew; -1 for the others."""
     place = np.where(kept, np.cumsum(kept) - 1, -1)
     return place[codes], int(np.sum(kept))

@@ -19,7 +19,11 @@ _CASE_COLUMNS = ("case", "name")
 _TABLES = (".csv", ".tsv", ".tab")
 
 
-def find_inputs(inputs: Sequence[str | Path], pattern: str | Mapping[str, str] | None = None) -> list[Case]:
+def find_inputs(
+    inputs: Sequence[str | Path],
+    pattern: str | Mapping[str, str] | None = None,
+    groups: Sequence[str] = (),
+) -> list[Case]:
     """Cases without labels, in natural order within a folder or glob and in the order of the rows of a table.
 
     Args:
@@ -27,6 +31,7 @@ def find_inputs(inputs: Sequence[str | Path], pattern: str | Mapping[str, str] |
             ...; optionally case), folders that hold DICOM series, `.npz` files.
         pattern: How the training data named its images, such as `nifti/{case}/PET_image.nii.gz`, or a mapping
             from channel to pattern. In a folder where it fits the ends of paths, only these are taken.
+        groups: Columns of a table that tell which group a case belongs to; those that it lacks are left out.
 
     Raises:
         DataError: When an input does not exist, or nothing readable is found.
@@ -39,7 +44,7 @@ def find_inputs(inputs: Sequence[str | Path], pattern: str | Mapping[str, str] |
             if path.is_dir():
                 cases += _flush(loose, patterns) + _in_folder(path, patterns)
             elif path.suffix.lower() in _TABLES:
-                cases += _flush(loose, patterns) + _in_table(path, list(patterns))
+                cases += _flush(loose, patterns) + _in_table(path, list(patterns), groups)
             elif path.suffix.lower() == ".npz":
                 cases += _flush(loose, patterns) + _in_npz(path)
             elif _is_batch(path):
@@ -216,7 +221,7 @@ def _matching(paths: Sequence[Path], patterns: Mapping[str, Pattern]) -> list[Ca
     return cases
 
 
-def _in_table(path: Path, channels: Sequence[str]) -> list[Case]:
+def _in_table(path: Path, channels: Sequence[str], groups: Sequence[str]) -> list[Case]:
     rows = read_csv(path)
     if not rows:
         raise DataError(f"{path}: a header line and one line per image were expected, no line was found.")
@@ -236,7 +241,10 @@ def _in_table(path: Path, channels: Sequence[str]) -> list[Case]:
             continue
         images = tuple(Source(_resolve(text, path.parent)) for text in texts)
         name = (row[case_column] or "").strip() if case_column else ""
-        cases.append(Case(name=safe_name(name or stem_of(images[0].path)), images=images))
+        values = {
+            group: (row[columns[group.lower()]] or "").strip() for group in groups if group.lower() in columns
+        }
+        cases.append(Case(name=safe_name(name or stem_of(images[0].path)), images=images, groups=values))
     return cases
 
 

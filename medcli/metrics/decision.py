@@ -56,10 +56,36 @@ def choose_threshold(truth: np.ndarray, scores: np.ndarray, aim: Aim) -> Thresho
     )
 
 
-def _best(truth: np.ndarray, scores: np.ndarray, aim: Aim) -> float:
-    distinct, place = np.unique(-scores, return_inverse=True)  # falling scores
+def nearest_threshold(
+    truth: np.ndarray, scores: np.ndarray, *, sensitivity: float, specificity: float
+) -> float:
+    """The threshold whose sensitivity and specificity are nearest to these: the larger difference is least.
+
+    As in `choose_threshold` of equals the higher wins. Needs positive and negative cases.
+    """
+    distinct, hits, false = _falling(np.asarray(truth, bool), np.asarray(scores, float))
+    off = np.maximum(abs(hits / hits[-1] - sensitivity), abs(1 - false / false[-1] - specificity))
+    return _between(distinct, int(np.flatnonzero(off <= off.min() + 1e-12)[0]))
+
+
+def _falling(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distinct negated scores (m,) from the highest score on; positives and negatives (m + 1,) called by then."""
+    distinct, place = np.unique(-scores, return_inverse=True)
     hits = np.r_[0, np.bincount(place, truth).cumsum()]
-    false = np.r_[0, np.bincount(place, ~truth).cumsum()]
+    return distinct, hits, np.r_[0, np.bincount(place, ~truth).cumsum()]
+
+
+def _between(distinct: np.ndarray, called: int) -> float:
+    """The threshold that calls the cases of the `called` highest scores, in the middle between two scores."""
+    above = np.r_[np.nextafter(1.0, 2.0), -distinct]
+    below = np.r_[-distinct, 0.0]
+    if called == 0:
+        return float(above[0])
+    return float((above[called] + below[called]) / 2 if called < len(distinct) else 0.0)
+
+
+def _best(truth: np.ndarray, scores: np.ndarray, aim: Aim) -> float:
+    distinct, hits, false = _falling(truth, scores)
     found, correct = hits / hits[-1], 1 - false / false[-1]
     if aim == "youden":
         worth = found + correct
@@ -72,10 +98,7 @@ def _best(truth: np.ndarray, scores: np.ndarray, aim: Aim) -> float:
             worth = np.where(correct >= wanted - 1e-12, found, -1)
         else:
             worth = -(wanted * (hits[-1] - hits) + false)
-    best = int(np.flatnonzero(worth >= worth.max() - 1e-12)[0])
-    above = np.r_[np.nextafter(1.0, 2.0), -distinct]
-    below = np.r_[-distinct, 0.0]
-    return float(above[0] if best == 0 else (above[best] + below[best]) / 2 if best < len(distinct) else 0.0)
+    return _between(distinct, int(np.flatnonzero(worth >= worth.max() - 1e-12)[0]))
 
 
 def counts_at(

@@ -24,7 +24,7 @@ def cases_for(run: Run, inputs: Sequence[str | Path], out: Path | None = None) -
     if len(missing) == len(inputs):
         missing = []
     present = [item for item in inputs if Path(item) not in missing]
-    cases = find_inputs(present, image_pattern(run))
+    cases = find_inputs(present, image_pattern(run), run.config.data.columns.groups)
     if out is not None and out.is_dir():
         cases = [case for case in cases if not _within(case, out.resolve())]
         if not cases:

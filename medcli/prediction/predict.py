@@ -4,6 +4,7 @@ status.csv          case, ok or the reason, seconds
 predict.json        which model and which settings made them
 predictions.csv     classification     predictions.json  detection     CASE.nii.gz, CASE.png  segmentation
 decisions.csv       classification, when the run has a calibration: decision, set of labels, refer
+thresholds.csv      with thresholds of groups: whose threshold decided each case
 overlays/CASE.png   when asked for
 """
 
@@ -46,6 +47,7 @@ class Summary:
     failed: Case and reason of those without a result.
     resumed: Cases that an earlier, interrupted work had done.
     seconds: The whole work, loading the model included.
+    notes: What a reader of the results must know.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Summary:
     failed: dict[str, str]
     resumed: int
     seconds: float
+    notes: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> int:
@@ -117,7 +120,8 @@ def predict(
         raise DataError(
             f"Every case failed ({len(cases)} in all), see {out / STATUS}; the first, {name}: {reason}"
         )
-    return Summary(out, len(cases), failed, len(resumed), perf_counter() - start)
+    notes = list(getattr(writer, "notes", []))
+    return Summary(out, len(cases), failed, len(resumed), perf_counter() - start, notes)
 
 
 @contextmanager

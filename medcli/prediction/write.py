@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -76,7 +77,8 @@ class ClassesWriter:
     """`predictions.csv`: case, predicted, then one probability per class.
 
     With a calibration also `decisions.csv`: case, the decision by the threshold, the labels that cannot be
-    excluded, and why the case is referred to a person (empty: it is answered).
+    excluded, and why the case is referred to a person (empty: it is answered). With thresholds of groups also
+    `thresholds.csv`: whose threshold decided the case, and which.
     """
 
     def __init__(
@@ -87,6 +89,10 @@ class ClassesWriter:
         self.predictions = Table(folder / "predictions.csv", ["case", "predicted", *plan.classes], order)
         self.decisions = Table(folder / "decisions.csv", ["case", "decision", "set", "refer"], order)
         self.tables = [self.predictions] if calibration is None else [self.predictions, self.decisions]
+        decided = [] if calibration is None else [f"threshold:{name}" for name in calibration.operating]
+        self.thresholds = Table(folder / "thresholds.csv", ["case", "threshold_of", *decided], order)
+        if calibration is not None and calibration.groups is not None:
+            self.tables.append(self.thresholds)
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> None:
         assert prediction.probabilities is not None
@@ -97,9 +103,23 @@ class ClassesWriter:
             return
         one = prediction.probabilities[None]
         labels, reasons = self.calibration.sets(one)
-        decided = self.calibration.decided(one)
+        decided = self.calibration.decided(one, [case.groups])
         names = (self._named(chosen[0]) for chosen in (decided, labels))
         self.decisions.rows[case.name] = [case.name, *names, reasons[0]]
+        if self.calibration.groups is not None:
+            at = self.calibration.thresholds(case.groups)
+            whose = self.calibration.groups.whose(case.groups)
+            self.thresholds.rows[case.name] = [case.name, whose, *(f"{value:.9g}" for value in at.values())]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the decisions must know."""
+        whose = Counter(row[1] for row in self.thresholds.rows.values() if row[1].startswith("all"))
+        total = len(self.thresholds.rows)
+        return [
+            f"{count} of {total} cases were decided by the threshold for all ({reason.removeprefix('all: ')})."
+            for reason, count in whose.items()
+        ]
 
     def flush(self) -> None:
         for table in self.tables:
@@ -111,7 +131,7 @@ class ClassesWriter:
         return names
 
     def remove(self, names: set[str]) -> None:
-        for table in (self.predictions, self.decisions):
+        for table in (self.predictions, self.decisions, self.thresholds):
             table.path.unlink(missing_ok=True)
 
     def _named(self, chosen: np.ndarray) -> str:

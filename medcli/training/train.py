@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from medcli.calibration import learn_after_training, positive_index
+from medcli.calibration import check_group_thresholds, learn_after_training, positive_index
 from medcli.config.loading import load_config
 from medcli.config.schema import Config
 from medcli.datasets.cells import FILE as GROUPS
@@ -61,6 +61,8 @@ def train(
             )
     if plan.task == "classification":
         positive_index(plan, config.evaluate.positive)  # a wrong name is told before the work, not after it
+        if config.evaluate.group_thresholds.columns:
+            check_group_thresholds(plan)
     if smoke:
         training, validation = training[:SMOKE_CASES], validation[:SMOKE_CASES]
     groups = groups_of(config, plan, prepared, training, validation, smoke=smoke)
