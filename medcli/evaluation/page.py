@@ -1,13 +1,12 @@
 """The report of an evaluation as one HTML file, the model card, and every table as a file of its own."""
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from medcli.evaluation.findings import Findings, plural
 from medcli.evaluation.groups_page import interval_text
-from medcli.evaluation.judge import Judge, Measured, Support, Table
+from medcli.evaluation.judge import Measured, Support, Table
 from medcli.evaluation.kept import Kept, cells
 from medcli.evaluation.measures import TITLES
 from medcli.evaluation.model_card import model_card, write_card
@@ -32,7 +31,7 @@ HOLDS = {
 
 def write_page(folder: Path, found: Findings) -> None:
     """Write report.html, model_card.md and tables/*.csv; the plots lie in the folder as PNG."""
-    judge, measured, support = found.judge, found.measured, found.support
+    judge = found.judge
     report = Report(f"{found.name}: {found.run.plan.task}", f"Evaluated on {found.where}: {found.size}")
     tables = _Tables(report, folder)
     report.warnings(_warnings(found))
@@ -43,7 +42,7 @@ def write_page(folder: Path, found: Findings) -> None:
     tables.add("measures", Table(_overall(found), caption))
     if len(found.run.plan.classes) > 1:
         caption = "For every class, with 95 % intervals."
-        tables.add("classes", Table(_per_class(judge, measured, support), caption))
+        tables.add("classes", Table(_per_class(found), caption))
     if found.plots:
         report.heading("Plots").paragraph(f"From {found.size}. {prevalence(found)}")
     for plot in found.plots:
@@ -116,12 +115,13 @@ def _overall(found: Findings) -> list[dict[str, Any]]:
     return rows
 
 
-def _per_class(judge: Judge, measured: Measured, support: Mapping[str, Support]) -> list[dict[str, Any]]:
+def _per_class(found: Findings) -> list[dict[str, Any]]:
+    judge, measured, support = found.judge, found.measured, found.support
     return [
         {"class": label}
         | _rests_on(support[f"{judge.class_names[0]}/{label}"])
         | {
-            TITLES[name][0]: interval_text(values[name], *measured.intervals[f"{name}/{label}"])
+            found.title(name): interval_text(values[name], *measured.intervals[f"{name}/{label}"])
             for name in judge.class_names
         }
         for label, values in measured.per_class.items()

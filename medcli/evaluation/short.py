@@ -214,7 +214,7 @@ def _sure(found: Findings) -> list[str]:
     else:
         texts.append("No interval: that needs several patients.")
     if patients < FEW_PATIENTS:
-        texts.append(f"It rests on only {plural(patients, 'patient')}, so intervals are wide and rough.")
+        texts.append(f"It rests on only {plural(patients, 'patient')}, so the interval itself is rough.")
     texts += _calibration(found)
     return texts + [note for note in found.content["notes"] if note.startswith("Shift")][:1]
 

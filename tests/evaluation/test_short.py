@@ -61,7 +61,7 @@ def test_when_it_refuses():
     assert plain(short._refuses(found(refusal={"sets": sets}))) == [
         "It answers 70 % (60 % to 80 %) of the cases and refers the others to a person: several_labels 25 % (50) and "
         "no_label 5.0 % (10).",
-        "Of those answered 92.0 % (85 % to 95 %) are right, against 80 % (70 % to 90 %) of all.",
+        "Of those answered 92.0 % (85 % to 95.0 %) are right, against 80 % (70 % to 90 %) of all.",
         "Its label sets hold the truth in 91.0 % (88 % to 94.0 %) of the cases; 90 % were asked for.",
     ]
     assert short._refuses(found())[0].startswith("Never: no rule to refuse was learned")
