@@ -278,28 +278,64 @@ def _gap(gap: dict[str, Any]) -> str:
 # ---- when it refuses
 
 
+NEVER = "Never: no rule to refuse was learned with this run, so every case gets an answer."
+QUALITY = {"classification": "accuracy", "detection": "F1", "segmentation": "Dice"}
+
+
 def _refuses(found: Findings) -> list[str]:
-    refusal = found.content.get("refusal") or {}
-    sets = refusal.get("sets")
-    if not sets:
-        return ["Never: no rule to refuse was learned with this run, so every case gets an answer."]
-    total = found.content["cases"]
-    referred = [f"{reason} {percent(count / total)} ({count})" for reason, count in sets["referred"].items()]
-    texts = [
-        f"It answers {percents(sets['answered'], sets['intervals']['answered'])} of the cases and refers the others to "
-        f"a person" + (f": {listed(referred)}." if referred else ".")
-    ]
+    sets = (found.content.get("refusal") or {}).get("sets")
+    referral = found.content.get("referral")
+    texts = _referred(found, referral) if referral else _undecided(found, sets) if sets else [NEVER]
+    if sets:
+        texts.append(
+            f"Its label sets hold the truth in {percents(sets['set_coverage'], sets['intervals']['set_coverage'])} of "
+            f"the cases; {percent(sets['asked_coverage'])} were asked for."
+        )
+    for name, one in (referral or {}).get("promises", {}).items():
+        missed = percents(one["missed"], one["interval"])
+        if one["promised"]:
+            texts.append(
+                f"Of {name} its cautious answer misses {missed}; at most {percent(one['asked'])} were asked for."
+            )
+        else:
+            texts.append(f"Of {name} it cannot promise to miss at most {percent(one['asked'])}.")
+    return texts
+
+
+def _referred(found: Findings, referral: dict[str, Any]) -> list[str]:
+    """What the run's own rules (input gate, features, expected quality, label sets) refer."""
+    total, share = found.content["cases"], referral["referred"]["share"]
+    text = f"It refers {percents(share['value'], share['interval'])} of the cases to a person"
+    texts = [text + _by_reason(referral["referred"]["by_reason"], total)]
+    answered, others = (referral["referred"][f"quality_{which}"] for which in ("answered", "referred"))
+    if answered["cases"]:
+        text = f"Mean {QUALITY[found.content['task']]} of the {answered['cases']:,} answered: "
+        text += with_interval(answered["value"], answered["interval"])
+        if others["cases"]:
+            text += (
+                f", of the {others['cases']:,} referred {with_interval(others['value'], others['interval'])}"
+            )
+        texts.append(text + ".")
+    return texts
+
+
+def _undecided(found: Findings, sets: dict[str, Any]) -> list[str]:
+    """What is referred because the label set does not have exactly one label."""
+    answered = percents(sets["answered"], sets["intervals"]["answered"])
+    text = f"It answers {answered} of the cases and refers the others to a person"
+    texts = [text + _by_reason(sets["referred"], found.content["cases"])]
     right = sets["accuracy_answered"]
     if math.isfinite(right):
         texts.append(
             f"Of those answered {percents(right, sets['intervals']['accuracy_answered'])} are right, against "
             f"{percents(found.measured.overall['accuracy'], found.measured.intervals['accuracy'])} of all."
         )
-    texts.append(
-        f"Its label sets hold the truth in {percents(sets['set_coverage'], sets['intervals']['set_coverage'])} of the "
-        f"cases; {percent(sets['asked_coverage'])} were asked for."
-    )
     return texts
+
+
+def _by_reason(counts: dict[str, int], total: int) -> str:
+    parts = [f"{reason} {percent(count / total)} ({count})" for reason, count in counts.items()]
+    return f": {listed(parts)}." if parts else "."
 
 
 # ---- under which disturbances

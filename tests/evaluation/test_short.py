@@ -64,7 +64,28 @@ def test_when_it_refuses():
         "Of those answered 92.0 % (85 % to 95.0 %) are right, against 80 % (70 % to 90 %) of all.",
         "Its label sets hold the truth in 91.0 % (88 % to 94.0 %) of the cases; 90 % were asked for.",
     ]
-    assert short._refuses(found())[0].startswith("Never: no rule to refuse was learned")
+    assert short._refuses(found()) == [short.NEVER]
+
+
+def test_when_it_refuses_by_all_rules():
+    referral = {
+        "referred": {
+            "share": {"value": 0.2, "interval": (0.15, 0.25), "cases": 200},
+            "by_reason": {"modality": 30, "low_quality": 10},
+            "quality_answered": {"value": 0.9, "interval": (0.88, 0.92), "cases": 160},
+            "quality_referred": {"value": NAN, "interval": (NAN, NAN), "cases": 0},
+        },
+        "promises": {
+            "liver": {"promised": True, "asked": 0.1, "missed": 0.05, "interval": (0.02, 0.08)},
+            "spleen": {"promised": False, "asked": 0.1, "missed": 0.3, "interval": (0.2, 0.4)},
+        },
+    }
+    assert plain(short._refuses(found(task="segmentation", referral=referral))) == [
+        "It refers 20 % (15 % to 25 %) of the cases to a person: modality 15 % (30) and low_quality 5.0 % (10).",
+        "Mean Dice of the 160 answered: 0.900 (0.880 to 0.920).",
+        "Of liver its cautious answer misses 5.0 % (2.0 % to 8.0 %); at most 10 % were asked for.",
+        "Of spleen it cannot promise to miss at most 10 %.",
+    ]
 
 
 def change(value, difference, low, high):
