@@ -121,6 +121,40 @@ def draw_labels(
     return add_legend(drawn, classes) if classes else drawn
 
 
+def draw_heat(rgb: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A copy with evidence laid over it: the more there is, the brighter and the less transparent.
+
+    The colours are viridis, whose steps look equally large and which colour-blind people can read.
+
+    Args:
+        rgb: uint8 (row, column, 3).
+        heat: (row, column) 0..1.
+    """
+    from matplotlib import colormaps
+
+    value = np.clip(np.asarray(heat, np.float32), 0, 1)
+    color = colormaps["viridis"](value)[..., :3].astype(np.float32) * 255
+    alpha = (0.75 * np.minimum(1, 2 * value))[..., None]
+    return np.rint((1 - alpha) * rgb + alpha * color).astype(np.uint8)
+
+
+def heat_bar(rows: int, *, top: str = "most", bottom: str = "none") -> np.ndarray:
+    """The scale of `draw_heat` as a picture of this height, over grey, with words at its ends."""
+    from PIL import Image as Pillow
+    from PIL import ImageDraw
+
+    font, width = _font(13), 14
+    words = max(int(font.getlength(word)) for word in (top, bottom))
+    bar = np.full((rows, width, 3), 128, np.uint8)
+    scale = np.repeat(np.linspace(1, 0, rows)[:, None], width, axis=1)
+    picture = Pillow.new("RGB", (width + words + 12, rows), _PAPER)
+    picture.paste(Pillow.fromarray(draw_heat(bar, scale)), (4, 0))
+    draw = ImageDraw.Draw(picture)
+    draw.text((width + 8, 2), top, fill=_INK, font=font)
+    draw.text((width + 8, max(0, rows - 20)), bottom, fill=_INK, font=font)
+    return np.asarray(picture)
+
+
 def add_legend(rgb: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     """The picture with a strip below it that names the colours; names that do not fit start a new line."""
     from PIL import Image as Pillow
@@ -143,12 +177,12 @@ def add_legend(rgb: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     return np.concatenate([rgb, np.asarray(strip)])
 
 
-def add_title(rgb: np.ndarray, text: str) -> np.ndarray:
-    """The picture with one line of text above it."""
+def add_title(rgb: np.ndarray, text: str, size: int | None = None) -> np.ndarray:
+    """The picture with one line of text above it; `size` in pixels, default: by the picture's width."""
     from PIL import Image as Pillow
     from PIL import ImageDraw
 
-    size = max(14, round(rgb.shape[1] / 30))
+    size = size or max(14, round(rgb.shape[1] / 30))
     strip = Pillow.new("RGB", (rgb.shape[1], size + 8), _PAPER)
     ImageDraw.Draw(strip).text((6, 3), text, fill=_INK, font=_font(size))
     return np.concatenate([np.asarray(strip), rgb])

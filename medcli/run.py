@@ -79,13 +79,17 @@ class Run:
         path = self.folder / "environment.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
-    def load_model(self) -> "keras.Model":
-        """The network built by our own code, with the weights of the checked file; in the precision of this device."""
+    def load_model(self, policy: str | None = None) -> "keras.Model":
+        """The network built by our own code, with the weights of the checked file.
+
+        Args:
+            policy: Keras dtype policy, such as "float32"; None: the precision of this device.
+        """
         from medcli.devices import choose_precision
         from medcli.models.safety import load_weights_safely
 
         task = self.task
-        with precision(choose_precision(self.config.train.mixed_precision)[0]):
+        with precision(policy or choose_precision(self.config.train.mixed_precision)[0]):
             model = task.build_model()
         load_weights_safely(model, self.model_path)
         return model

@@ -24,13 +24,14 @@ ORDER = (
     {"run", "calibration", "group_thresholds"},
     {"training"},
     {"prediction"},
+    {"explain"},
     {"evaluation"},
     {"doctor", "deidentify", "audit"},
     {"cli"},
     {"__main__"},
 )
 """What may import what: each row those above it, and itself."""
-WITH_TENSORFLOW = {"datasets", "models", "losses", "tasks", "training", "prediction"}
+WITH_TENSORFLOW = {"datasets", "models", "losses", "tasks", "training", "prediction", "explain"}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

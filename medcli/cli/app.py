@@ -12,6 +12,7 @@ from medcli.cli import (
     deidentify,
     doctor,
     evaluate,
+    explain,
     features,
     plan,
     predict,
@@ -65,6 +66,7 @@ app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(compare.compare)
 app.command()(predict.predict)
+app.command()(explain.explain)
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
     deidentify.deidentify
 )

@@ -240,6 +240,19 @@ class Card(Section):
     citation: str | None = Field(None, description="Paper or source to cite.")
 
 
+class Explain(Section):
+    """How single answers are explained."""
+
+    methods: Auto | Annotated[list[Literal["gradcam", "gradcam++", "layercam", "ig", "occlusion"]], Field(min_length=1)] = Field("auto", description="Class activation maps (gradcam, gradcam++, layercam), integrated gradients (ig), occlusion. auto: gradcam, ig and occlusion for classification, layercam and ig otherwise.")
+    layer: str = Field("auto", description="Layer that the class activation maps look at; auto: the last one whose shortest side has at least 7 positions (a detector: the backbone's at the stride of the box; a U-Net: of the encoder).")
+    baseline: Literal["auto", "blur", "mean"] = Field("auto", description="What stands for no evidence: the image strongly blurred, or its mean. auto: whichever lowers the probability more.")
+    top: Count = Field(1, description="How many answers of an image are explained: classes, boxes or regions, the strongest first.")
+    windows: Count = Field(1, description="Segmentation: most patches of a region that are explained, the one with most of it first, which is also the one that is checked.")
+    steps: Count = Field(32, description="Integrated gradients: points between baseline and image; doubled up to four times while the sum is off by more than 5 %.")
+    check: bool = Field(True, description="Test every map for faithfulness.")
+    random_maps: Annotated[int, Field(ge=19)] = Field(19, description="Misplaced maps that deletion and insertion are compared with; 19 allow p = 0.05.")
+
+
 class Config(Section):
     """One job: the data, what is done to them, the network, its training, and how it is judged and used."""
 
@@ -257,6 +270,7 @@ class Config(Section):
     predict: Predict = Field(Predict(), description="How predictions are made.")
     features: Features = Field(Features(), description="Classic features.")
     card: Card = Field(Card(), description="Text for the model card.")
+    explain: Explain = Field(Explain(), description="How single answers are explained.")
 
 
 def defaults() -> dict[str, Any]:

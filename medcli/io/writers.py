@@ -40,6 +40,16 @@ def write_probabilities(path_without_suffix: Path, probabilities: np.ndarray, li
     return _write_nifti(path, probabilities.transpose(2, 1, 0, 3), like)
 
 
+def write_map(path_without_suffix: Path, values: np.ndarray, like: Image) -> Path:
+    """Write one float32 value per place: a volume as `.nii.gz` with the geometry of `like`, a picture as `.npy`."""
+    values = np.asarray(values, np.float32)
+    if values.ndim == 3:
+        return _write_nifti(path_without_suffix, values.transpose(2, 1, 0), like)
+    target = path_without_suffix.with_name(path_without_suffix.name + ".npy")
+    write_array(target, values)
+    return target
+
+
 def write_picture(path: Path, array: np.ndarray) -> Path:
     """Write (row, column) uint8 or uint16, or (row, column, RGB) uint8, as PNG; `.png` is added."""
     from PIL import Image as Pillow

@@ -80,6 +80,11 @@ def build_unet(
     return keras.Model(inputs, outputs if deep_supervision else outputs[0], name="unet")
 
 
+def encoder_layers(model: keras.Model) -> tuple[str, ...]:
+    """Names of what recognises, from fine to coarse; behind it begins what draws."""
+    return tuple(layer.name for layer in model.layers if layer.name.startswith("down"))
+
+
 def logits(x, num_outputs: int, axes: int, name: str):
     x = convolution(num_outputs, axes=axes, kernel=1, use_bias=True, name=name)(x)
     return layers.Activation("linear", dtype="float32", name=f"{name}_float32")(x)

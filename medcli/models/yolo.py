@@ -86,6 +86,12 @@ def backbone(x, *, stem: int, depth: int, last_stride: int, activation: str) -> 
     return features
 
 
+def feature_layer(stride: int, last_stride: int, activation: str) -> str:
+    """The backbone's last layer at this stride, 4 or more."""
+    name = "pooling" if stride == last_stride else f"stage{int(math.log2(stride)) - 1}"
+    return f"{name}_mix_{activation}"
+
+
 def neck(features: list, *, depth: int, activation: str) -> list:
     """Mix the levels, coarse to fine and back; every level keeps its filters."""
     down = [features[-1]]

@@ -72,12 +72,15 @@ class Predictor:
     read: Callable[[Case], Image] = read_files
 
     @classmethod
-    def load(cls, run: Run | Path, *, settings: Predict | None = None) -> "Predictor":
+    def load(
+        cls, run: Run | Path, *, settings: Predict | None = None, policy: str | None = None
+    ) -> "Predictor":
         """Open the run, check its model file and build its network.
 
         Args:
             run: A run, or its folder.
             settings: In place of the run's own `predict` section.
+            policy: Keras dtype policy of the network; None: by the device.
 
         Raises:
             RunError: The folder is no finished run, or its model file is damaged or unsafe.
@@ -88,7 +91,7 @@ class Predictor:
         if settings is not None:
             run = replace(run, config=run.config.model_copy(update={"predict": settings}))
         with setup_devices(1, deterministic=run.config.deterministic).scope():
-            return cls(run, run.task, run.load_model(), Calibration.of(run))
+            return cls(run, run.task, run.load_model(policy), Calibration.of(run))
 
     @property
     def settings(self) -> Predict:

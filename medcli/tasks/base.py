@@ -1,6 +1,6 @@
 """What a task must offer. Training, evaluation and prediction ask these questions and never ask which task it is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from medcli.config.schema import Config
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
+from medcli.tasks.target import Target
 
 if TYPE_CHECKING:
     import keras
@@ -52,3 +53,29 @@ class Task(Protocol):
         classification (classes,) float32 probabilities; detection `Boxes` in pixels of the prepared image;
         segmentation float32 probabilities, spatial shape + (1 + classes), background first.
         """
+
+    def targets(
+        self,
+        model: "keras.Model",
+        image: np.ndarray,
+        *,
+        wanted: int | None,
+        most: int,
+        windows: int,
+        calibrated: Callable[[np.ndarray], np.ndarray],
+    ) -> list[Target]:
+        """The answers to a prepared image that can be explained, the strongest first.
+
+        Args:
+            wanted: Only of this class; None: of whichever the network names.
+            most: At most so many.
+            windows: Most windows of one answer, where the network sees images in patches.
+            calibrated: Takes probabilities of classes to those that people are told.
+
+        Raises:
+            DataError: There is nothing to explain.
+        """
+
+    def score(self, outputs: Any, *spec: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
+        """For `Target.spec` and raw outputs, differentiable: log odds (n,), which maps explain, and the
+        probability (n,) in 0..1, which falls when evidence is taken away."""

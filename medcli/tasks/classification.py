@@ -15,7 +15,8 @@ from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.tasks.fair_loss import FairLoss, fair_loss
 from medcli.tasks.fairness import balanced_draw, by_group, chosen_by, shown_classes
-from medcli.tasks.running import Runner
+from medcli.tasks.running import Runner, first
+from medcli.tasks.target import Target, one_hot
 
 
 class Classification:
@@ -94,6 +95,31 @@ class Classification:
             flipped = [np.flip(image, axes) if axes else image for image in images]
             total = total + self._probabilities(np.concatenate(list(self._logits(model, flipped))))
         return list(total / len(variants))
+
+    def targets(self, model, image: np.ndarray, *, wanted, most, windows, calibrated) -> list[Target]:
+        """The most probable classes."""
+        probabilities = calibrated(self.predict(model, [image])[0])
+        order = np.argsort(-probabilities, kind="stable")[:most] if wanted is None else [wanted]
+        return [
+            Target(
+                class_index=int(index),
+                probability=float(probabilities[index]),
+                image=image,
+                start=(0,) * self.plan.dimensions,
+                spec=(one_hot(int(index), self.plan.num_classes),),
+                cam="gradcam",
+            )
+            for index in order
+        ]
+
+    def score(self, outputs, chosen):
+        """Of exclusive classes the log odds of the one against all others: with two softmax outputs a logit alone
+        says little, as the evidence may sit in the other."""
+        logits = first(outputs)
+        score = tf.reduce_sum(logits * chosen, axis=-1)
+        if not self.plan.multi_label:
+            score -= tf.reduce_logsumexp(logits - 1e9 * chosen, axis=-1)
+        return score, tf.sigmoid(score)
 
     def _variants(self) -> list[tuple[int, ...]]:
         """Mirrorings that training allowed, each alone, and none."""

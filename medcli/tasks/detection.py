@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from medcli.boxes import Boxes
+from medcli.boxes import Boxes, iou_matrix
 from medcli.config.schema import Config
 from medcli.datasets.detection import STRENGTHS, DetectionSamples
 from medcli.datasets.store import image_store
@@ -17,14 +17,17 @@ from medcli.losses.detection import detection_loss
 from medcli.metrics.bootstrap import mean_of_known
 from medcli.metrics.detection import THRESHOLDS, average_precision, match_images
 from medcli.metrics.nms import candidates, suppress
-from medcli.models.anchors import anchor_points, decode
-from medcli.models.yolo import yolo
+from medcli.models.anchors import anchor_points, decode, split_outputs
+from medcli.models.yolo import feature_layer, yolo
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.tasks.fairness import balanced_draw, by_group, chosen_by
+from medcli.tasks.target import Target, one_hot
 
 VALIDATION_THRESHOLD = 0.001
 """Lowest score that counts for the average precision during training."""
+SAME_OBJECT = 0.5
+"""Anchors whose boxes overlap a found one by this much (IoU) speak of the same object."""
 
 
 class Detection:
@@ -131,6 +134,43 @@ class Detection:
                 corners, scores = self._with_flips(decoder, batch, corners, scores)
             results += self._boxes(corners, scores, threshold=settings.score_threshold)
         return results
+
+    def targets(self, model, image: np.ndarray, *, wanted, most, windows, calibrated) -> list[Target]:
+        """The boxes with the best scores; without any the strongest score that a class has anywhere."""
+        _, corners, scores = self._decoder(model)(tf.constant(image[None], tf.float32))
+        (found,) = self._boxes(corners, scores, threshold=self.config.predict.score_threshold)
+        if wanted is not None:
+            found = found.take(found.classes == wanted)
+        everywhere, values = corners.numpy()[0], scores.numpy()[0]
+        if not len(found):
+            index = int(values.max(axis=0).argmax()) if wanted is None else wanted
+            return [self._answer(image, index, values[:, index], np.ones(len(values), bool))]
+        overlaps = iou_matrix(found.corners, Boxes.of(everywhere, np.zeros(len(everywhere))).corners)
+        return [
+            self._answer(image, int(kind), values[:, kind], overlap >= SAME_OBJECT, box)
+            for box, kind, overlap in zip(found.corners[:most], found.classes[:most], overlaps, strict=False)
+        ]
+
+    def _answer(self, image, index: int, scores, anchors, box=None) -> Target:
+        anchors = anchors if anchors.any() else scores >= scores.max()
+        best = int(np.where(anchors, scores, -1).argmax())
+        layer = feature_layer(int(self.steps[best]), self.strides[-1], self.config.model.activation)
+        return Target(
+            class_index=index,
+            probability=float(scores[best]),
+            image=image,
+            start=(0, 0),
+            spec=(anchors.astype(np.float32), one_hot(index, self.plan.num_classes)),
+            cam="layercam",
+            layers=(layer,),
+            box=box,
+        )
+
+    def score(self, outputs, anchors, chosen):
+        """The best log odds of the class among the anchors that speak of the object."""
+        _, classes = split_outputs(outputs)
+        score = tf.reduce_max(tf.reduce_sum(classes * chosen, axis=-1) - 1e9 * (1 - anchors), axis=-1)
+        return score, tf.sigmoid(score)
 
     def _with_flips(self, decoder, batch, corners, scores):
         """Means per anchor over the image and its three mirror images; the grid mirrors onto itself."""

@@ -1,21 +1,25 @@
 """Segmentation: a class for every pixel or voxel, learnt on patches, predicted by a sliding window."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import tensorflow as tf
 
 from medcli.config.schema import Config
 from medcli.datasets.segmentation import SegmentationSet
+from medcli.errors import DataError
 from medcli.losses.segmentation import IGNORE, LOSSES, deep_supervision
 from medcli.metrics.bootstrap import mean_of_known
 from medcli.metrics.segmentation import dice, overlap_counts
 from medcli.models.choose import build_model
+from medcli.models.unet import encoder_layers
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.sliding import sliding_window
 from medcli.tasks.fairness import balanced_draw, by_group, chosen_by
-from medcli.tasks.running import Runner
+from medcli.tasks.running import Runner, first
+from medcli.tasks.target import Target, covering, cut, one_hot
 
 
 class Segmentation:
@@ -71,6 +75,56 @@ class Segmentation:
     def predict(self, model, images: Sequence[np.ndarray]) -> list[np.ndarray]:
         settings = self.config.predict
         return [self._whole(model, image, overlap=settings.overlap, flips=settings.flips) for image in images]
+
+    def targets(self, model, image: np.ndarray, *, wanted, most, windows, calibrated) -> list[Target]:
+        """The largest regions, one per class."""
+        probabilities = self.predict(model, [image])[0]
+        labels = probabilities.argmax(axis=-1)
+        counts = np.bincount(labels.ravel(), minlength=self.plan.num_classes + 1)[1:]
+        order = np.argsort(-counts, kind="stable")[:most] if wanted is None else [wanted]
+        order = [int(index) for index in order if counts[index]]
+        if not order:
+            what = "a region" if wanted is None else f"a region of {self.plan.classes[wanted]}"
+            raise DataError(f"The network finds no part of {what} here, so there is nothing to explain.")
+        found = []
+        for index in order:
+            region = labels == index + 1
+            mean = float(probabilities[..., index + 1][region].mean())
+            found.append(self._region(image, region, index, mean, windows, encoder_layers(model)))
+        return found
+
+    def _region(
+        self, image: np.ndarray, region: np.ndarray, index: int, probability: float, windows: int, layers
+    ) -> Target:
+        patch = tuple(self.plan.patch or region.shape)
+        parts = []
+        for start in covering(region, patch, windows):
+            inside = cut(region, start, patch)
+            chosen = one_hot(index + 1, self.plan.num_classes + 1)
+            parts.append(
+                Target(
+                    class_index=index,
+                    probability=probability,
+                    image=cut(image, start, patch),
+                    start=start,
+                    spec=(inside.astype(np.float32), chosen),
+                    cam="layercam",
+                    layers=layers,
+                    region=inside,
+                )
+            )
+        covered = np.zeros(region.shape, bool)
+        for part in parts:
+            covered |= cut(np.ones(patch, bool), [-begin for begin in part.start], region.shape)
+        share = float((region & covered).sum() / region.sum())
+        return replace(parts[0], others=tuple(parts[1:]), share=share)
+
+    def score(self, outputs, region, chosen):
+        """Means over the region's voxels: of the class's log odds against all others, and of its probability."""
+        logits = first(outputs)
+        odds = tf.reduce_sum(logits * chosen, axis=-1) - tf.reduce_logsumexp(logits - 1e9 * chosen, axis=-1)
+        weights, axes = region / tf.reduce_sum(region), list(range(1, len(logits.shape) - 1))
+        return tf.reduce_sum(odds * weights, axes), tf.reduce_sum(tf.sigmoid(odds) * weights, axes)
 
     def _whole(self, model, image: np.ndarray, *, overlap: float, flips: bool) -> np.ndarray:
         return sliding_window(
