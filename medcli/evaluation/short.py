@@ -345,33 +345,44 @@ MIDDLE, MOST_TOLD = 3, 3
 
 
 def _disturbed(found: Findings) -> list[str]:
-    """What lowers the first measure of the robustness curve at the middle strength by more than chance."""
+    """What lowers a measure of the robustness curve at the middle strength by more than chance; the most first."""
     robustness = found.content.get("robustness")
     if not robustness:
         return ["Not measured: how noise, blur and other disturbances of the image change the result."]
     if not robustness["corruptions"]:
         return robustness["notes"] or ["Not measured."]
-    measure = robustness["measures"][0]
-    title, size = found.title(measure), of_patients(robustness["cases"], robustness["patients"])
-    clean = robustness["clean"][measure]["value"]
-    texts = [
-        f"Images were disturbed in {plural(len(robustness['corruptions']), 'way')}, on {size}; undisturbed {title} is "
-        f"{number_text(clean)} there."
+    size = of_patients(robustness["cases"], robustness["patients"])
+    clean = [
+        f"{found.title(name)} {number_text(robustness['clean'][name]['value'])}"
+        for name in robustness["measures"]
     ]
-    changes = []
+    texts = [
+        f"Images were disturbed in {plural(len(robustness['corruptions']), 'way')}, on {size}; undisturbed: "
+        f"{listed(clean)}."
+    ]
+    worse = {}
     for one in robustness["corruptions"].values():
         entry = min(one["strengths"], key=lambda entry: abs(entry["strength"] - MIDDLE))
-        changes.append((one["title"], entry, entry["measures"][measure]))
-    worse = [change for change in changes if (change[2]["difference_high"] or 0) < 0]
-    for name, entry, change in sorted(worse, key=lambda change: change[2]["difference"])[:MOST_TOLD]:
-        bounds = change["difference_low"], change["difference_high"]
+        lower = [name for name in robustness["measures"] if _lower(entry["measures"][name])]
+        if lower:
+            name = min(lower, key=lambda name: entry["measures"][name]["difference"])
+            worse[one["title"]] = entry, name, entry["measures"][name]
+    told = sorted(worse, key=lambda title: worse[title][2]["difference"])
+    for title in told[:MOST_TOLD]:
+        entry, name, change = worse[title]
+        by = with_interval(change["difference"], (change["difference_low"], change["difference_high"]))
         texts.append(
-            f"{name} ({entry['level']}, strength {entry['strength']} of 5): {title} {number_text(change['value'])}, "
-            f"a change of {with_interval(change['difference'], bounds)}."
+            f"{title} ({entry['level']}, strength {entry['strength']} of 5): {found.title(name)} "
+            f"{number_text(change['value'])}, a change of {by}."
         )
     if not worse:
-        texts.append(f"None lowers {title} by more than chance at strength {MIDDLE} of 5.")
-    elif len(worse) > MOST_TOLD:
-        others = sorted(name for name, _, _ in worse if not any(text.startswith(name) for text in texts))
-        texts.append(f"Also worse: {listed(others)}.")
+        names = listed([found.title(name) for name in robustness["measures"]], "or")
+        texts.append(f"None lowers {names} by more than chance at strength {MIDDLE} of 5.")
+    elif len(told) > MOST_TOLD:
+        texts.append(f"Also worse: {listed(told[MOST_TOLD:])}.")
     return texts
+
+
+def _lower(change: dict[str, Any]) -> bool:
+    high = change["difference_high"]
+    return high is not None and high < 0
