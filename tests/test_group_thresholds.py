@@ -89,10 +89,12 @@ def test_equal_opportunity_agrees_with_fairlearn(seed):
 
     class Given(ClassifierMixin, BaseEstimator):
         classes_ = np.array([0, 1])
-        fitted_ = True
 
         def fit(self, X, y):
             return self
+
+        def __sklearn_is_fitted__(self):
+            return True
 
         def predict_proba(self, X):
             return np.column_stack([1 - X[:, 0], X[:, 0]])

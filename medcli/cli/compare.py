@@ -102,28 +102,33 @@ def _show(found: "Comparison") -> None:
 
 
 def _show_groups(found: "Comparison") -> None:
-    """Overall, then single columns; pairs of columns are in the files."""
+    """All cases, then a table for every column; pairs of columns are in the files."""
     from medcli.cli import show
 
     compared = {row.measure for row in found.groups if row.kind == "worst group"}
-    rows = [
-        {
-            "column": row.columns,
-            "what": row.kind,
-            "group": row.group,
-            "measure": row.measure,
-            "A (before)": _number(row.a),
-            "B (after)": _number(row.b),
-            "B - A": _number(row.difference, sign=True),
-            "95 % interval": "" if math.isnan(row.low) else f"{row.low:+.4f} to {row.high:+.4f}",
-            "cases": row.cases,
-            "patients": row.patients,
-        }
-        for row in found.groups
-        if " & " not in row.columns and (row.kind in ("all", "gap") or row.measure in compared)
-    ]
-    if rows:
-        show.table("Groups before and after; all cases first: the price", rows)
+    tables: dict[str, list[dict[str, str]]] = {}
+    for row in found.groups:
+        if " & " in row.columns or (row.kind == "group" and row.measure not in compared):
+            continue
+        tables.setdefault(row.columns, []).append(
+            {
+                "": "" if row.kind in ("all", "group") else row.kind,
+                "group": row.group,
+                "measure": row.measure,
+                "A (before)": _number(row.a),
+                "B (after)": _number(row.b),
+                "B - A": _number(row.difference, sign=True),
+                "95 % interval": _interval(row.low, row.high),
+                "patients": str(row.patients),
+            }
+        )
+    for columns, rows in tables.items():
+        title = "All cases: the price" if columns == "all cases" else f"Groups of {columns}"
+        show.table(f"{title}, before and after", rows)
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f"{low:+.3f} to {high:+.3f}"
 
 
 def _number(value: float, *, sign: bool = False) -> str:

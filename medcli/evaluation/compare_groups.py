@@ -17,7 +17,7 @@ from medcli.metrics.groups import difference, ends, gap_value, group_values, res
 from medcli.metrics.samples import Sample
 
 NOTE = (
-    "Groups: B - A, with 95 % intervals by paired resampling of patients. The worst group and the groups of a gap are "
+    "Groups: {}B - A, with 95 % intervals by paired resampling of patients. The worst group and the groups of a gap are "
     "those farthest from the goal in each run; a run that was chosen for a large gap on these same cases shows a "
     "smaller one next time by chance alone."
 )
@@ -76,7 +76,7 @@ def compare_groups(
     groupings = group_cases(values, patients, fewest=max(first.fewest, second.fewest))
     if not groupings:
         return [], []
-    return _rows(first, second, groupings, patients), [NOTE]
+    return _rows(first, second, groupings, patients), [NOTE.format(first.sample.note)]
 
 
 def _side(folder: Path, names: Sequence[str]) -> Side:

@@ -139,3 +139,13 @@ def test_files(found, tmp_path):
     assert {line["kind"] for line in lines} == {"all", "group", "worst group", "gap"}
     assert float(lines[0]["difference"]) == pytest.approx(comparison.groups[0].difference)
     assert (tmp_path / "out" / "measures.csv").is_file() and (tmp_path / "out" / "tests.csv").is_file()
+
+
+def test_shown_as_tables_of_all_cases_and_of_every_column(found, capsys):
+    from medcli.cli.compare import _show
+
+    comparison, _ = found
+    _show(comparison)
+    text = capsys.readouterr().out
+    assert "All cases: the price, before and after" in text and "Groups of sex, before and after" in text
+    assert "sex & site" not in text and "worst group" in text
