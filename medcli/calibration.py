@@ -330,7 +330,10 @@ class Calibration(_Kept):
         return fit(validation, run.config, run.plan, model=kept.model, flips=kept.flips, records=run.records)
 
 
-RULES = ("positive", "threshold", "coverage", "sets", "sets_per_class", "group_thresholds")
+RULES = (
+    "positive", "threshold", "coverage", "sets", "sets_per_class", "group_thresholds",
+    "miss_rate", "unusual", "least_quality",
+)  # fmt: skip
 
 
 def with_rules(run: "Run", settings: Evaluate, *, own: bool) -> "Run":

@@ -21,7 +21,7 @@ ORDER = (
     {"losses"},
     {"metrics"},
     {"tasks"},
-    {"run", "calibration", "group_thresholds"},
+    {"run", "calibration", "group_thresholds", "refusal"},
     {"training"},
     {"prediction"},
     {"explain"},

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES, patient_weights, percentile_interval
+from medcli.metrics.decision import confidence
 
 Interval = tuple[float, float]
 
@@ -61,13 +62,6 @@ class Answers:
 
     def by_patient(self, values: np.ndarray) -> np.ndarray:
         return by_patient(values, self.patients)
-
-
-def confidence(probabilities: np.ndarray, *, multi_label: bool) -> np.ndarray:
-    """(n,): the largest probability; several labels: how far the least sure one is from even, from 0.5 on."""
-    if multi_label:
-        return np.maximum(probabilities, 1 - probabilities).min(1)
-    return probabilities.max(1)
 
 
 def by_patient(values: np.ndarray, patients: Sequence[str]) -> np.ndarray:

@@ -20,20 +20,24 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from medcli.config.schema import Card
 from medcli.errors import RunError, UsageError
 from medcli.evaluation.choose import judge_for
 from medcli.evaluation.findings import Findings
 from medcli.evaluation.groups import Groups, measure_groups
 from medcli.evaluation.groups_page import group_sections
-from medcli.evaluation.judge import Judge, Measured, Support, supports
+from medcli.evaluation.judge import Judge, Judged, Measured, Support, supports
 from medcli.evaluation.kept import CASES, Kept, cells, copy_kept, opened
 from medcli.evaluation.page import write_page
+from medcli.evaluation.referral import Cases, referral_section
 from medcli.evaluation.robustness import Robustness
 from medcli.evaluation.robustness_page import robustness_section
 from medcli.files import sync_folder, write_csv, write_json
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES
 from medcli.progress import Progress, ignore
+from medcli.refusal.learned import Refusal
 from medcli.run import Run
 
 FOLDER = "evaluate"
@@ -173,6 +177,8 @@ def build(folder: Path, run: Run, *, progress: Progress = ignore) -> Result:
     measured = judge.measure(kept.patients)
     progress("measure", 1, 1)
     notes += measured.notes
+    measured, more = _with_referral(measured, kept, judged, run)
+    notes += more
     sample = judge.sample()
     groups = measure_groups(
         sample, kept.group_values, kept.patients, fewest=settings.group_patients, progress=progress
@@ -199,6 +205,25 @@ def build(folder: Path, run: Run, *, progress: Progress = ignore) -> Result:
         (groups.flat if groups else {}) | (robustness.flat if robustness else {}),
         content["support"],
     )
+
+
+def _with_referral(
+    measured: Measured, kept: Kept, judged: Sequence[Judged], run: Run
+) -> tuple[Measured, list[str]]:
+    """With the section on referred cases, when the run learned to refer some; and its warnings."""
+    refusal = Refusal.of(run)
+    if refusal is None:
+        return measured, []
+    right = [
+        one.quality if refusal.record.quality else float(str(one.row["correct"]).lower() in ("true", "1"))
+        for one in judged
+    ]
+    found = referral_section(Cases(kept.judged, np.array(right), kept.patients, refusal), own=kept.own)
+    if found is None:
+        return measured, []
+    section, content, notes = found
+    extra = measured.extra | {"referral": content}
+    return replace(measured, extra=extra, sections=[*measured.sections, section]), notes
 
 
 def _content(

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 
 from medcli.calibration import Calibration, Validation
-from medcli.evaluation.answers import Answers, Interval, by_patient, confidence, interval_text
+from medcli.evaluation.answers import Answers, Interval, by_patient, interval_text
 from medcli.evaluation.judge import Plot, Section, Table
 from medcli.evaluation.plots import reliability_figure
 from medcli.metrics import calibration as metrics
 from medcli.metrics.bootstrap import weighted_mean
+from medcli.metrics.decision import confidence
 
 SHIFTED, SURE = 0.1, 0.01
 """Score distributions that are this far apart, with a p-value below this, are called shifted."""

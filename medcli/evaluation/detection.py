@@ -13,6 +13,7 @@ from medcli.case import Case
 from medcli.config.schema import Evaluate
 from medcli.drawing import add_legend, add_title, beside, draw_boxes, views
 from medcli.errors import DataError, RunError
+from medcli.evaluation.controlled import controlled_row
 from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_intervals
 from medcli.evaluation.plots import confusion_figure, froc_figure, precision_recall_figure
 from medcli.image import Image
@@ -46,9 +47,12 @@ class DetectionJudge:
         truth, found = case.boxes, prediction.boxes
         if truth is None:
             raise DataError("Expected an annotation with the true boxes, found none; annotate the case.")
-        return replace(
-            self._judged(case.name, truth, found), draw=lambda: _draw(image, truth, found, self.plan)
-        )
+        judged = self._judged(case.name, truth, found)
+        row = judged.row
+        if prediction.controlled is not None:
+            overlap = self.settings.iou_threshold
+            row = row | controlled_row(prediction.controlled, truth, self.plan, overlap=overlap)
+        return replace(judged, row=row, draw=lambda: _draw(image, truth, found, self.plan))
 
     def restore(self, rows: Sequence[Mapping[str, str]], folder: Path) -> list[Judged]:
         path = folder / FILE

@@ -22,6 +22,7 @@ from medcli.evaluation.gates import check_known, parse_gate, unmet
 from medcli.evaluation.groups import group_names
 from medcli.evaluation.judge import Extremes, Judge, flat_names
 from medcli.evaluation.kept import OK, Kept, column_of, save_pictures, weights_of, who
+from medcli.evaluation.referral import referral_row
 from medcli.evaluation.robustness import gate_names, measure_robustness
 from medcli.evaluation.selection import Selection, patients_of, select_cases
 from medcli.files import plain, write_text
@@ -91,17 +92,20 @@ def evaluate(
     target = run.folder / FOLDER / folder_name(name or selection.name)
     if target.exists() and not force:
         raise UsageError(f"{target}: there is a result already; replace it with --force.")
+    plain_predictor = predictor
     if predictor is None:
         from medcli.evaluation.learn import with_calibration
+        from medcli.evaluation.learn_refusal import with_refusal
         from medcli.prediction.predictor import Predictor
 
-        predictor = with_calibration(Predictor.load(run), progress)
+        loaded = with_calibration(Predictor.load(run), progress)
+        predictor, plain_predictor = with_refusal(loaded, progress).with_outer_masks(), loaded.referring(None)
     with whole_folder(target) as folder:
         kept = _keep(folder, selection, judge, predictor, settings, progress)
         kept = replace(kept, own=data is None, model=weights_of(run), seconds=perf_counter() - start)
         measure_robustness(
             folder,
-            predictor,
+            plain_predictor,
             lambda: judge_for(selection.plan, settings, run, own=data is None),
             judge,
             selection.cases,
@@ -152,7 +156,12 @@ def _keep(
             judged = judge.add(case, image, outcome)
             extremes.add(judged, case.name)
             modalities.update([image.modality] if image.modality else [])
-            rows.append(row | {"status": OK, "seconds": round(outcome.seconds, 4)} | judged.row)
+            rows.append(
+                row
+                | {"status": OK, "seconds": round(outcome.seconds, 4)}
+                | judged.row
+                | referral_row(outcome)
+            )
         except MedcliError as error:
             rows.append(row | {"status": str(error)})
         progress("evaluate", number, total)

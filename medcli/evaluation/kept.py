@@ -28,7 +28,8 @@ from medcli.run import Run
 
 FILE, CASES, CONFIG, PICTURES = "evaluation.json", "cases.csv", "config.yaml", "pictures"
 TAKEN = {"case", "patient", "split", "status", "seconds", "truth", "predicted", "correct"} | {
-    "decision", "set", "refer", "objects", "hits", "missed", "false", "f1",
+    "decision", "set", "refer", "refused", "p_unlike", "unlikeness", "expected_quality",
+    "objects", "hits", "missed", "false", "f1",
     "dice", "iou", "hd95", "asd", "nsd", "volume_error", "distances_in",
     "lesion_sensitivity", "lesion_precision", "cldice",
 }  # fmt: skip

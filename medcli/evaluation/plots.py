@@ -222,9 +222,9 @@ def decision_curve_figure(thresholds: np.ndarray, curves: Mapping[str, Mapping[s
 
 
 def risk_coverage_figure(
-    share: np.ndarray, accuracy: np.ndarray, told: Sequence[Mapping[str, Any]]
+    share: np.ndarray, accuracy: np.ndarray, told: Sequence[Mapping[str, Any]], measure: str = "accuracy"
 ) -> "Figure":
-    """Accuracy against the share of cases answered; `told`: points with intervals."""
+    """Accuracy (or another measure) against the share of cases answered; `told`: points with intervals."""
     figure, axes = _axes()
     axes.plot(share, accuracy, color=COLORS[0], linewidth=1.8, drawstyle="steps-mid")
     for point in told:
@@ -239,7 +239,32 @@ def risk_coverage_figure(
         xlim=(0, 1.02),
         ylim=(max(0.0, bottom - 0.05), 1.01),
         xlabel="share of cases that are answered",
-        ylabel="accuracy of these",
+        ylabel=f"{measure} of these",
         title="Risk and coverage",
+    )
+    return figure
+
+
+def unlikeness_figure(then: np.ndarray, here: np.ndarray, limit: float | None) -> "Figure":
+    """Share of the cases up to each distance from the training cases, on the validation part and here."""
+    figure, axes = _axes()
+    for values, label, color, style in (
+        (then, "validation", COLORS[0], "--"),
+        (here, "here", COLORS[1], "-"),
+    ):
+        rising = np.sort(values)
+        share = np.arange(1, len(rising) + 1) / len(rising)
+        axes.plot(
+            rising, share, color=color, linestyle=style, linewidth=1.8, drawstyle="steps-post", label=label
+        )
+    if limit is not None:
+        axes.axvline(limit, color="0.3", linewidth=1.2, linestyle=":", label="referred from here")
+    axes.set_xscale("log")
+    axes.legend(fontsize=8, frameon=False, loc="best")
+    axes.set(
+        ylim=(0, 1.02),
+        xlabel="distance to the training cases",
+        ylabel="share of the cases up to it",
+        title="Unlike the training cases",
     )
     return figure

@@ -11,6 +11,7 @@ from medcli.case import Case
 from medcli.config.schema import Evaluate
 from medcli.drawing import above, add_legend, add_title, beside, draw_labels, views
 from medcli.errors import DataError, RunError
+from medcli.evaluation.controlled import outer_row
 from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_intervals
 from medcli.evaluation.plots import box_figure
 from medcli.image import Image
@@ -56,6 +57,8 @@ class SegmentationJudge:
         )
         predicted = prediction.labels
         row = self._row(values, truth, predicted, image)
+        if prediction.outer is not None:
+            row |= outer_row(truth, prediction.outer, self.plan)
         shown = np.isin(np.arange(1, self.plan.num_classes + 1), truth)
         judged = self._judged(case.name, row, values, shown)
         return replace(judged, draw=lambda: _draw(image, truth, predicted, self.plan))

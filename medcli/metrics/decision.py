@@ -172,6 +172,13 @@ def net_benefit_of_all(
 # ---- answering only when sure
 
 
+def confidence(probabilities: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """(n,): the largest probability; several labels: how far the least sure one is from even, from 0.5 on."""
+    if multi_label:
+        return np.maximum(probabilities, 1 - probabilities).min(1)
+    return probabilities.max(1)
+
+
 class RiskCoverage(NamedTuple):
     """Attributes:
     share: Of the cases that are answered, rising; the surest first, equal confidence together.

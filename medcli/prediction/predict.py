@@ -3,7 +3,9 @@
 status.csv          case, ok or the reason, seconds
 predict.json        which model and which settings made them
 predictions.csv     classification     predictions.json  detection     CASE.nii.gz, CASE.png  segmentation
-decisions.csv       classification, when the run has a calibration: decision, set of labels, refer
+controlled.json     detection, when the run learned it: the boxes that together miss few objects
+CASE_outer          segmentation, when asked for and learned: a mask that misses little
+decisions.csv       when the run learned from its validation part: whether the case is answered, or referred and why
 thresholds.csv      with thresholds of groups: whose threshold decided each case
 overlays/CASE.png   when asked for
 """
@@ -31,10 +33,14 @@ from medcli.prediction.predictor import Predictor
 from medcli.prediction.result import Prediction
 from medcli.prediction.write import Writer, writer_for
 from medcli.progress import Progress, ignore
+from medcli.refusal.learned import Refusal
 from medcli.run import Run
 
 STATUS, SETTINGS, OVERLAYS = "status.csv", "predict.json", "overlays"
 OK = "ok"
+NOT_LEARNED = (
+    "This run has not learned when to refer a case, so none is for that; `medcli evaluate` learns it."
+)
 SAVE_SECONDS = 2.0
 """Results are brought to disk this often, or less often when that takes more than a twentieth of the time."""
 
@@ -97,9 +103,10 @@ def predict(
     cases = cases_for(run, inputs, out)
     run = replace(run, config=run.config.model_copy(update={"predict": settings}))
     calibration = Calibration.of(run)
-    made_by = _made_by(run, settings, calibration)
+    refusal = Refusal.of(run)
+    made_by = _made_by(run, settings, calibration, refusal)
     _check_folder(out, made_by, force=force, resume=resume)
-    writer = writer_for(run.plan, out, cases, calibration)
+    writer = writer_for(run.plan, out, cases, calibration, refusal)
     ledger = Ledger(out, writer, [case.name for case in cases])
     resumed = ledger.take_over() if resume else set()
     waiting = [case for case in cases if case.name not in resumed]
@@ -218,11 +225,14 @@ def _read_status(folder: Path) -> list[dict[str, str]]:
     return rows
 
 
-def _made_by(run: Run, settings: Predict, calibration: Calibration | None) -> dict[str, Any]:
+def _made_by(
+    run: Run, settings: Predict, calibration: Calibration | None, refusal: Refusal | None
+) -> dict[str, Any]:
     """What must be equal for two predictions to belong together."""
     chosen = settings.model_dump(mode="json", exclude={"batch_size", "overlays"})
     made_by = {"medcli": __version__, "run": run.folder.name, "model": sha256(run.model_path)}
-    return {**made_by, "predict": chosen} | ({} if calibration is None else {"calibration": calibration.used})
+    kept = {} if calibration is None else {"calibration": calibration.used}
+    return {**made_by, "predict": chosen, **kept, "refusal": NOT_LEARNED if refusal is None else refusal.used}
 
 
 def _check_folder(out: Path, made_by: dict[str, Any], *, force: bool, resume: bool) -> None:

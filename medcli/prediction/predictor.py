@@ -18,10 +18,14 @@ from medcli.config.schema import Predict
 from medcli.errors import DataError, MedcliError
 from medcli.image import Image
 from medcli.io.readers import read_channels
-from medcli.prediction.restore import largest_components, restore_labels
-from medcli.prediction.result import Prediction
+from medcli.metrics.bootstrap import mean_of_known
+from medcli.metrics.risk import expected_dice, expected_f1
+from medcli.prediction.restore import largest_components, most_probable, restore_labels
+from medcli.prediction.result import Prediction, Signals
 from medcli.preprocessing.geometry import Placement
 from medcli.preprocessing.prepare import prepare
+from medcli.refusal.gate import Look, look
+from medcli.refusal.learned import Refusal
 from medcli.run import Run
 
 if TYPE_CHECKING:
@@ -33,6 +37,8 @@ BATCH_CASES = 64
 BATCH_BYTES = 128 * 2**20
 """Cases go to the task together up to these limits; the task makes batches of its own size of them."""
 READERS = 2
+LOWEST_SCORE = 0.01
+"""Of the boxes among which a recall-controlled threshold is looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +50,7 @@ class Read:
     array: np.ndarray
     placement: Placement
     seconds: float
+    look: Look | None = None
 
     @property
     def size(self) -> int:
@@ -63,6 +70,8 @@ class Predictor:
     task, model: Of that run.
     calibration: Applied to probabilities of classes; None: they stay as the network gives them.
     read: Gives the image of a case; called in several threads.
+    refusal: By it cases are answered or referred; None: the run did not learn to tell.
+    collect: Give `Prediction.signals`, to learn that from.
     """
 
     run: Run
@@ -70,6 +79,8 @@ class Predictor:
     model: "keras.Model"
     calibration: Calibration | None = None
     read: Callable[[Case], Image] = read_files
+    refusal: Refusal | None = None
+    collect: bool = False
 
     @classmethod
     def load(
@@ -91,7 +102,34 @@ class Predictor:
         if settings is not None:
             run = replace(run, config=run.config.model_copy(update={"predict": settings}))
         with setup_devices(1, deterministic=run.config.deterministic).scope():
-            return cls(run, run.task, run.load_model(policy), Calibration.of(run))
+            loaded = cls(run, run.task, run.load_model(policy), Calibration.of(run))
+            return loaded.referring(Refusal.of(run))
+
+    def referring(self, refusal: Refusal | None) -> "Predictor":
+        """The same network, which answers or refers every case by what was learned."""
+        if refusal is None:
+            return replace(self, refusal=None)
+        return replace(self, refusal=refusal, task=self._down_to_low_scores())
+
+    def collecting(self) -> "Predictor":
+        """The same network, which also tells what there is to learn from."""
+        wanted = {"save_probabilities": self.run.plan.task == "segmentation"}
+        settings = self.settings.model_copy(update=wanted)
+        run = replace(self.run, config=self.run.config.model_copy(update={"predict": settings}))
+        return replace(self, run=run, task=self._down_to_low_scores(), refusal=None, collect=True)
+
+    def with_outer_masks(self) -> "Predictor":
+        """The same network, which also gives outer masks where it learned to."""
+        settings = self.settings.model_copy(update={"outer": True})
+        run = replace(self.run, config=self.run.config.model_copy(update={"predict": settings}))
+        return replace(self, run=run)
+
+    def _down_to_low_scores(self) -> "Task":
+        """Of a detector one that gives boxes of low score as well: there may lie what must not be missed."""
+        if self.run.plan.task != "detection" or self.settings.score_threshold <= LOWEST_SCORE:
+            return self.task
+        settings = self.settings.model_copy(update={"score_threshold": LOWEST_SCORE})
+        return replace(self.run, config=self.run.config.model_copy(update={"predict": settings})).task
 
     @property
     def settings(self) -> Predict:
@@ -127,14 +165,19 @@ class Predictor:
         start = perf_counter()
         image = self.read(case)
         array, placement = prepare(image, self.run.plan)
-        return Read(case, image, array, placement, perf_counter() - start)
+        seen = look(image, self.run.plan) if self.collect or self._gates else None
+        return Read(case, image, array, placement, perf_counter() - start, seen)
+
+    @property
+    def _gates(self) -> bool:
+        return self.refusal is not None and self.settings.gate
 
     def _predict(self, group: list[Read]) -> Iterator[tuple[Case, Image | None, Prediction | MedcliError]]:
         if not group:
             return
         start = perf_counter()
         try:
-            results = self.task.predict(self.model, [read.array for read in group])
+            results, features, scores = self._results(group)
         except (
             Exception
         ) as error:  # TensorFlow's own kinds, out of memory, ...: one case must not end the work
@@ -145,17 +188,36 @@ class Predictor:
             yield group[0].case, group[0].image, _explained(error)
             return
         seconds = (perf_counter() - start) / len(group)
-        for read, result in zip(group, results, strict=True):
-            yield read.case, read.image, self._finish(read, result, seconds)
+        for read, result, kept, score in zip(group, results, features, scores, strict=True):
+            yield read.case, read.image, self._finish(read, result, kept, score, seconds)
 
-    def _finish(self, read: Read, result: Any, seconds: float) -> Prediction | MedcliError:
+    def _results(self, group: list[Read]) -> tuple[list[Any], list[Any], np.ndarray]:
+        """Results, and where they are wanted features and unlikeness to the training cases."""
+        arrays = [read.array for read in group]
+        if not self.collect and not self._gates:
+            return self.task.predict(self.model, arrays), [()] * len(arrays), np.full(len(arrays), np.nan)
+        results, features = self.task.predict_with_features(self.model, arrays)
+        if self.refusal is None:
+            return results, features, np.full(len(arrays), np.nan)
+        return results, features, self.refusal.unlikeness(np.stack([np.concatenate(one) for one in features]))
+
+    def _finish(
+        self, read: Read, result: Any, features: tuple[np.ndarray, ...], score: float, seconds: float
+    ) -> Prediction | MedcliError:
         """Bring one result to the image's own grid."""
         start = perf_counter()
         prediction = Prediction()
+        quality = float("nan")
+        boxes = None
         try:
             if isinstance(result, Boxes):
                 boxes = read.placement.restore_boxes(result)
-                prediction = Prediction(boxes=boxes.take(boxes.areas > 0))
+                boxes = boxes.take(boxes.areas > 0)
+                quality = expected_f1(boxes.scores)
+                prediction = Prediction(
+                    boxes=boxes.take(boxes.scores >= self.settings.score_threshold),
+                    controlled=self._controlled(boxes),
+                )
             elif result.ndim == 1:
                 scaled = result if self.calibration is None else self.calibration.scaled(result)
                 prediction = Prediction(probabilities=scaled, raw_probabilities=result)
@@ -168,10 +230,43 @@ class Predictor:
                         if self.settings.save_probabilities
                         else None
                     ),
+                    outer=self._outer(result, labels, read.placement),
                 )
+                if self.collect or self._gates:
+                    quality = float(mean_of_known(expected_dice(result, most_probable(result))))
         except MemoryError as error:
             return _explained(error)
-        return replace(prediction, seconds=read.seconds + seconds + perf_counter() - start)
+        answer = signals = None
+        if self.collect and read.look is not None:
+            signals = Signals(read.look, features, quality, boxes)
+        if self._gates and self.refusal is not None and read.look is not None:
+            usual = self.refusal.record.usual
+            answer = self.refusal.answer(
+                faults=tuple(usual.faults(read.look)) if usual is not None else (),
+                score=score,
+                raw_quality=quality,
+                empty=prediction.labels is not None and not prediction.labels.any(),
+            )
+        seconds += read.seconds + perf_counter() - start
+        return replace(prediction, answer=answer, signals=signals, seconds=seconds)
+
+    def _controlled(self, boxes: Boxes) -> Boxes | None:
+        """From each class's threshold on; without a promise all of the class."""
+        if self.refusal is None or not len(self.refusal.limits):
+            return None
+        return boxes.take(boxes.scores >= np.nan_to_num(self.refusal.limits, nan=0.0)[boxes.classes])
+
+    def _outer(
+        self, probabilities: np.ndarray, labels: np.ndarray, placement: Placement
+    ) -> tuple[np.ndarray, ...] | None:
+        """Class by class, so that memory holds the probabilities of one; without a promise the whole image."""
+        if self.refusal is None or not self.settings.outer:
+            return None
+        masks = []
+        for index, limit in enumerate(np.nan_to_num(self.refusal.limits, nan=0.0), start=1):
+            chance = placement.restore_probabilities(probabilities[..., [0, index]])[..., 1]
+            masks.append((chance >= limit) | (labels == index))
+        return tuple(masks)
 
 
 def _fits(read: Read, group: list[Read], together: int) -> bool:

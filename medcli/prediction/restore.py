@@ -21,20 +21,21 @@ def restore_labels(probabilities: np.ndarray, placement: Placement) -> np.ndarra
     """
     kept = tuple(stop - start for start, stop in zip(placement.start, placement.stop, strict=True))
     if placement.scaled == kept:  # nothing was resampled, so nothing is interpolated
-        return placement.restore_labels(_most_probable(probabilities))
+        return placement.restore_labels(most_probable(probabilities))
     if np.prod(placement.original, dtype=float) * probabilities.shape[-1] * 4 <= LARGE_BYTES:
-        return _most_probable(placement.restore_probabilities(probabilities))
+        return most_probable(placement.restore_probabilities(probabilities))
     return _class_by_class(probabilities, placement)
 
 
-def _most_probable(probabilities: np.ndarray) -> np.ndarray:
+def most_probable(probabilities: np.ndarray) -> np.ndarray:
+    """uint8 labels of probabilities (spatial + class)."""
     if probabilities.shape[-1] == 2:  # many times faster than argmax along so short an axis
         return (probabilities[..., 1] > probabilities[..., 0]).astype(np.uint8)
     return probabilities.argmax(axis=-1).astype(np.uint8)
 
 
 def _class_by_class(probabilities: np.ndarray, placement: Placement) -> np.ndarray:
-    """As `_most_probable`, with two classes in memory at a time: the best so far, and the next."""
+    """As `most_probable`, with two classes in memory at a time: the best so far, and the next."""
     labels = np.zeros(placement.original, np.uint8)
     best: np.ndarray | None = None
     for index in range(1, probabilities.shape[-1]):

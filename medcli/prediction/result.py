@@ -5,6 +5,25 @@ from dataclasses import dataclass
 import numpy as np
 
 from medcli.boxes import Boxes
+from medcli.refusal.gate import Look
+from medcli.refusal.learned import Answer
+
+
+@dataclass(frozen=True, eq=False)
+class Signals:
+    """What there is to learn from beside the prediction; only for learning.
+
+    Attributes:
+        look: The image as the gate sees it.
+        features: (filters,) float32 for each depth of the network.
+        quality: Expected Dice or F1 by the probabilities alone; NaN where there is none.
+        boxes: Detection: all boxes, also those below the score that is asked for.
+    """
+
+    look: Look
+    features: tuple[np.ndarray, ...]
+    quality: float
+    boxes: Boxes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,6 +38,11 @@ class Prediction:
         labels: Segmentation: uint8, spatial shape of the image; 0 is background, i the plan's class i - 1.
         label_probabilities: Segmentation, when asked for: float32, spatial shape + (1 + classes), background
             first.
+        controlled: Detection, where the run learned to: the boxes that miss few objects (`evaluate.miss_rate`).
+        outer: Segmentation, when asked for and learned: for each class bool, spatial shape of the image: a mask
+            that misses little of it.
+        answer: Whether the case is answered or referred, and why; None: the run did not learn to tell.
+        signals: Only for learning.
         seconds: Reading, preparing, predicting and bringing back; a batch's time is shared out evenly.
     """
 
@@ -27,4 +51,8 @@ class Prediction:
     boxes: Boxes | None = None
     labels: np.ndarray | None = None
     label_probabilities: np.ndarray | None = None
+    controlled: Boxes | None = None
+    outer: tuple[np.ndarray, ...] | None = None
+    answer: Answer | None = None
+    signals: Signals | None = None
     seconds: float = 0.0

@@ -4,19 +4,23 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Sequence
+from math import isfinite, nan
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from medcli.boxes import Boxes
 from medcli.calibration import Calibration
 from medcli.case import Case
 from medcli.errors import RunError
 from medcli.files import atomic_path, write_json
 from medcli.image import Image
 from medcli.io.writers import write_labels, write_probabilities
+from medcli.metrics.decision import confidence
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.plan import Plan
+from medcli.refusal.learned import Answer, Refusal
 
 
 class Writer(Protocol):
@@ -35,16 +39,25 @@ class Writer(Protocol):
 
 
 def writer_for(
-    plan: Plan, folder: Path, cases: Sequence[Case], calibration: Calibration | None = None
+    plan: Plan,
+    folder: Path,
+    cases: Sequence[Case],
+    calibration: Calibration | None = None,
+    refusal: Refusal | None = None,
 ) -> Writer:
-    """`calibration`: Of a classifier's run; with it `decisions.csv` is written as well."""
+    """`calibration`, `refusal`: Of the run; with either `decisions.csv` is written as well."""
+    names = [case.name for case in cases]
+    kept = calibration is not None or refusal is not None
     match plan.task:
         case "classification":
-            return ClassesWriter(folder, plan, [case.name for case in cases], calibration)
+            return ClassesWriter(
+                folder, plan, names, calibration, Decisions(folder, names, LABELS) if kept else None
+            )
         case "detection":
-            return BoxesWriter(folder, plan, image_names(cases))
+            decisions = Decisions(folder, names, BOXES) if kept else None
+            return BoxesWriter(folder, plan, image_names(cases), decisions)
         case "segmentation":
-            return LabelsWriter(folder, output_ids(plan))
+            return LabelsWriter(folder, plan, Decisions(folder, names, MASKS) if kept else None)
 
 
 class Table:
@@ -73,22 +86,61 @@ class Table:
         return set(self.rows)
 
 
-class ClassesWriter:
-    """`predictions.csv`: case, predicted, then one probability per class.
+LABELS, BOXES, MASKS = ("decision", "set"), ("found", "controlled"), ("labels",)
+"""Columns of decisions.csv that only one task has: the decision by the threshold and the labels that cannot be
+excluded; how many boxes are in either file; which labels occur."""
 
-    With a calibration also `decisions.csv`: case, the decision by the threshold, the labels that cannot be
-    excluded, and why the case is referred to a person (empty: it is answered). With thresholds of groups also
-    `thresholds.csv`: whose threshold decided the case, and which.
+
+class Decisions(Table):
+    """`decisions.csv`, for every task: the columns of the task, then
+
+    refer      why the case is referred to a person, codes of `medcli.refusal.codes` joined by `|`; empty: answered
+    p_unlike   how often a usual case is as unlike the training cases
+    quality    classification: probability of the answer; else expected F1 or Dice
+    note       what the gate found, with its numbers
+    """
+
+    def __init__(self, folder: Path, order: Sequence[str], own: Sequence[str]):
+        super().__init__(
+            folder / "decisions.csv", ["case", *own, "refer", "p_unlike", "quality", "note"], order
+        )
+
+    def add(
+        self,
+        case: str,
+        own: Sequence[str],
+        answer: Answer | None,
+        reasons: Sequence[str] = (),
+        quality: float = nan,
+    ) -> None:
+        """`reasons` and `quality` are those of the task itself, in front of what the answer says."""
+        answer = answer or Answer()
+        quality = quality if isfinite(quality) else answer.quality
+        codes = dict.fromkeys([*filter(None, reasons), *answer.reasons])
+        numbers = [f"{value:.4g}" if isfinite(value) else "" for value in (answer.p, quality)]
+        self.rows[case] = [case, *own, "|".join(codes), *numbers, " ".join(answer.notes)]
+
+
+class ClassesWriter:
+    """`predictions.csv`: case, predicted, then one probability per class; and decisions.
+
+    With thresholds of groups also `thresholds.csv`: whose threshold decided the case, and which.
     """
 
     def __init__(
-        self, folder: Path, plan: Plan, order: Sequence[str], calibration: Calibration | None = None
+        self,
+        folder: Path,
+        plan: Plan,
+        order: Sequence[str],
+        calibration: Calibration | None = None,
+        decisions: Decisions | None = None,
     ):
         self.plan = plan
         self.calibration = calibration
         self.predictions = Table(folder / "predictions.csv", ["case", "predicted", *plan.classes], order)
-        self.decisions = Table(folder / "decisions.csv", ["case", "decision", "set", "refer"], order)
-        self.tables = [self.predictions] if calibration is None else [self.predictions, self.decisions]
+        self.decisions = decisions
+        self.folder = folder
+        self.tables = [self.predictions, *([decisions] if decisions is not None else [])]
         decided = [] if calibration is None else [f"threshold:{name}" for name in calibration.operating]
         self.thresholds = Table(folder / "thresholds.csv", ["case", "threshold_of", *decided], order)
         if calibration is not None and calibration.groups is not None:
@@ -99,14 +151,17 @@ class ClassesWriter:
         predicted = predicted_classes(prediction.probabilities, self.plan)
         numbers = [f"{probability:.9g}" for probability in prediction.probabilities]
         self.predictions.rows[case.name] = [case.name, "|".join(predicted), *numbers]
-        if self.calibration is None:
+        if self.decisions is None:
             return
         one = prediction.probabilities[None]
-        labels, reasons = self.calibration.sets(one)
-        decided = self.calibration.decided(one, [case.groups])
-        names = (self._named(chosen[0]) for chosen in (decided, labels))
-        self.decisions.rows[case.name] = [case.name, *names, reasons[0]]
-        if self.calibration.groups is not None:
+        own, reasons = ["", ""], [""]
+        if self.calibration is not None:
+            labels, reasons = self.calibration.sets(one)
+            decided = self.calibration.decided(one, [case.groups])
+            own = [self._named(chosen[0]) for chosen in (decided, labels)]
+        sure = float(confidence(one, multi_label=self.plan.multi_label)[0])
+        self.decisions.add(case.name, own, prediction.answer, reasons, sure)
+        if self.calibration is not None and self.calibration.groups is not None:
             at = self.calibration.thresholds(case.groups)
             whose = self.calibration.groups.whose(case.groups)
             self.thresholds.rows[case.name] = [case.name, whose, *(f"{value:.9g}" for value in at.values())]
@@ -131,28 +186,41 @@ class ClassesWriter:
         return names
 
     def remove(self, names: set[str]) -> None:
-        for table in (self.predictions, self.decisions, self.thresholds):
-            table.path.unlink(missing_ok=True)
+        for name in ("predictions.csv", "decisions.csv", "thresholds.csv"):
+            (self.folder / name).unlink(missing_ok=True)
 
     def _named(self, chosen: np.ndarray) -> str:
         return "|".join(name for name, yes in zip(self.plan.classes, chosen, strict=True) if yes)
 
 
 class BoxesWriter:
-    """`predictions.json`: a list of {"image", "category", "bbox": [x, y, width, height], "score"}."""
+    """`predictions.json`: a list of {"image", "category", "bbox": [x, y, width, height], "score"}.
 
-    def __init__(self, folder: Path, plan: Plan, images: dict[str, str]):
-        self.path = folder / "predictions.json"
+    Where the run learned it, `controlled.json` is a list of the same kind of those boxes that together miss few
+    objects; and decisions.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, images: dict[str, str], decisions: Decisions | None = None):
+        self.folder = folder
         self.plan = plan
         self.images = images
-        self.found: dict[str, list[dict]] = {}
+        self.decisions = decisions
+        names = ["predictions.json", *(["controlled.json"] if decisions is not None else [])]
+        self.found: dict[str, dict[str, list[dict]]] = {name: {} for name in names}
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> None:
-        boxes = prediction.boxes
-        assert boxes is not None
-        self.found[case.name] = [
+        assert prediction.boxes is not None
+        both = (prediction.boxes, prediction.controlled)
+        for found, boxes in zip(self.found.values(), both, strict=False):
+            found[case.name] = [] if boxes is None else self._listed(case.name, boxes)
+        if self.decisions is not None:
+            counts = ["" if boxes is None else str(len(boxes)) for boxes in both]
+            self.decisions.add(case.name, counts, prediction.answer)
+
+    def _listed(self, case: str, boxes: Boxes) -> list[dict]:
+        return [
             {
-                "image": self.images[case.name],
+                "image": self.images[case],
                 "category": self.plan.classes[kind],
                 "bbox": [round(float(value), 2) for value in (x0, y0, x1 - x0, y1 - y0)],
                 "score": round(float(score), 6),
@@ -161,52 +229,87 @@ class BoxesWriter:
         ]
 
     def flush(self) -> None:
-        write_json(self.path, [box for name in self.images for box in self.found.get(name, [])])
+        for file, found in self.found.items():
+            write_json(self.folder / file, [box for name in self.images for box in found.get(name, [])])
+        if self.decisions is not None:
+            self.decisions.flush()
 
     def keep(self, names: set[str]) -> set[str]:
-        if not self.path.is_file():
+        names = names & self.images.keys()
+        if not all((self.folder / file).is_file() for file in self.found):
             return set()
+        for file in self.found:
+            by_image = self._by_image(self.folder / file)
+            self.found[file] = {name: by_image.get(self.images[name], []) for name in names}
+        return names if self.decisions is None else self.decisions.keep(names)
+
+    def _by_image(self, path: Path) -> dict[str, list[dict]]:
+        by_image: dict[str, list[dict]] = {}
         try:
-            boxes = json.loads(self.path.read_text(encoding="utf-8"))
-            by_image: dict[str, list[dict]] = {}
-            for box in boxes:
+            for box in json.loads(path.read_text(encoding="utf-8")):
                 by_image.setdefault(box["image"], []).append(box)
         except (ValueError, TypeError, KeyError):
-            raise RunError(f"{self.path}: not a list of predictions; start anew with --force.") from None
-        self.found = {name: by_image.get(self.images[name], []) for name in names & self.images.keys()}
-        return set(self.found)
+            raise RunError(f"{path}: not a list of predictions; start anew with --force.") from None
+        return by_image
 
     def remove(self, names: set[str]) -> None:
-        self.path.unlink(missing_ok=True)
+        for name in ("predictions.json", "controlled.json", "decisions.csv"):
+            (self.folder / name).unlink(missing_ok=True)
 
 
 class LabelsWriter:
-    """One label image per case, named like the case; probabilities beside it when they were asked for."""
+    """One label image per case, named like the case; probabilities and outer masks beside it when asked for.
 
-    def __init__(self, folder: Path, ids: np.ndarray):
+    An outer mask is 0 or 1: `CASE_outer`, with several labels one file each, `CASE_outer_LABEL`.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, decisions: Decisions | None = None):
         self.folder = folder
-        self.ids = ids
+        self.plan = plan
+        self.ids = output_ids(plan)
+        self.decisions = decisions
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> None:
         assert prediction.labels is not None
         if prediction.label_probabilities is not None:
             write_probabilities(self.folder / case.name, prediction.label_probabilities, image)
+        for name, mask in zip(self._outer(case.name), prediction.outer or (), strict=False):
+            write_labels(self.folder / name, mask.astype(np.uint8), image)
         write_labels(self.folder / case.name, self.ids[prediction.labels], image)
+        if self.decisions is not None:
+            present = np.isin(np.arange(1, self.plan.num_classes + 1), prediction.labels)
+            labels = [name for name, there in zip(self.plan.classes, present, strict=True) if there]
+            self.decisions.add(case.name, ["|".join(labels)], prediction.answer)
 
     def flush(self) -> None:
-        """Every case is on disk already."""
+        """Every label image is on disk already."""
+        if self.decisions is not None:
+            self.decisions.flush()
 
     def keep(self, names: set[str]) -> set[str]:
-        return {name for name in names if any(path.is_file() for path in self._labels(name))}
+        names = {name for name in names if any(path.is_file() for path in self._files(name))}
+        return names if self.decisions is None else self.decisions.keep(names)
 
     def remove(self, names: set[str]) -> None:
         for name in names:
             probabilities = (self.folder / f"{name}_prob{suffix}" for suffix in (".nii.gz", ".npy"))
-            for path in (*self._labels(name), *probabilities):
+            outer = (path for file in self._outer(name) for path in self._files(file))
+            for path in (*self._files(name), *probabilities, *outer):
                 path.unlink(missing_ok=True)
+        (self.folder / "decisions.csv").unlink(missing_ok=True)
 
-    def _labels(self, name: str) -> tuple[Path, ...]:
+    def _outer(self, case: str) -> list[str]:
+        if self.plan.num_classes == 1:
+            return [f"{case}_outer"]
+        return [f"{case}_outer_{safe_name(name)}" for name in self.plan.classes]
+
+    def _files(self, name: str) -> tuple[Path, ...]:
         return tuple(self.folder / f"{name}{suffix}" for suffix in (".nii.gz", ".png"))
+
+
+def safe_name(text: str) -> str:
+    """With underscores for what does not belong into a file's name."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
 
 
 def predicted_classes(probabilities: np.ndarray, plan: Plan) -> list[str]:

@@ -79,3 +79,11 @@ class Task(Protocol):
     def score(self, outputs: Any, *spec: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
         """For `Target.spec` and raw outputs, differentiable: log odds (n,), which maps explain, and the
         probability (n,) in 0..1, which falls when evidence is taken away."""
+
+    def predict_with_features(
+        self, model: "keras.Model", images: Sequence[np.ndarray]
+    ) -> tuple[list[Any], list[tuple[np.ndarray, ...]]]:
+        """As `predict`, and for every image its features, float32 (filters,) for each depth of the network.
+
+        They are means over the image (of a patch network: over its windows), unmirrored where that is told apart.
+        """

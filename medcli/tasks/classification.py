@@ -1,6 +1,6 @@
 """Classification: one class per case, or several when `plan.multi_label`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -89,12 +89,24 @@ class Classification:
         )
 
     def predict(self, model, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        variants = self._variants() if self.config.predict.flips else [()]
-        total = np.zeros(())
+        return self._averaged(model, images, np.concatenate(list(self._logits(model, images))))
+
+    def predict_with_features(self, model, images: Sequence[np.ndarray]):
+        logits, features = [], []
+        for batch, size in self._batches(images):
+            output, depths = self._runner.with_features(model, batch, size)
+            logits.append(output)
+            features += list(zip(*depths, strict=True))
+        return self._averaged(model, images, np.concatenate(logits)), features
+
+    def _averaged(self, model, images: Sequence[np.ndarray], logits: np.ndarray) -> list[np.ndarray]:
+        """Probabilities; averaged over mirrored images where that is asked for."""
+        total = self._probabilities(logits)
+        variants = self._variants()[1:] if self.config.predict.flips else []
         for axes in variants:
-            flipped = [np.flip(image, axes) if axes else image for image in images]
+            flipped = [np.flip(image, axes) for image in images]
             total = total + self._probabilities(np.concatenate(list(self._logits(model, flipped))))
-        return list(total / len(variants))
+        return list(total / (1 + len(variants)))
 
     def targets(self, model, image: np.ndarray, *, wanted, most, windows, calibrated) -> list[Target]:
         """The most probable classes."""
@@ -130,9 +142,14 @@ class Classification:
         ]
 
     def _logits(self, model, images: Sequence[np.ndarray]):
+        for batch, size in self._batches(images):
+            yield self._runner(model, batch, size)
+
+    def _batches(self, images: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
+        """Batches and the size to pad them to."""
         size = max(self.config.predict.batch_size, 32 if self.plan.dimensions == 2 else 1)
         for start in range(0, len(images), size):
-            yield self._runner(model, np.stack(images[start : start + size]), size)
+            yield np.stack(images[start : start + size]), size
 
     def _probabilities(self, logits: np.ndarray) -> np.ndarray:
         return (tf.sigmoid(logits) if self.plan.multi_label else tf.nn.softmax(logits)).numpy()

@@ -23,6 +23,7 @@ from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.tasks.fairness import balanced_draw, by_group, chosen_by
 from medcli.tasks.target import Target, one_hot
+from medcli.tasks.features import pooled, with_features
 
 VALIDATION_THRESHOLD = 0.001
 """Lowest score that counts for the average precision during training."""
@@ -125,15 +126,22 @@ class Detection:
 
     def predict(self, model: keras.Model, images: Sequence[np.ndarray]) -> list[Any]:
         """`Boxes` in pixels of the prepared image, best first."""
-        settings, results = self.config.predict, []
-        decoder = self._decoder(model)
+        return self._predicted(self._decoder(model), self._decoder(model), images)[0]
+
+    def predict_with_features(self, model: keras.Model, images: Sequence[np.ndarray]):
+        return self._predicted(self._decoder(model, features=True), self._decoder(model), images)
+
+    def _predicted(self, decoder, mirrored_decoder, images: Sequence[np.ndarray]):
+        """Boxes and features (empty where the decoder gives none)."""
+        settings, results, features = self.config.predict, [], []
         for start in range(0, len(images), settings.batch_size):
             batch = tf.constant(np.stack(images[start : start + settings.batch_size]), tf.float32)
-            _, corners, scores = decoder(batch)
+            _, corners, scores, *depths = decoder(batch)
             if settings.flips:
-                corners, scores = self._with_flips(decoder, batch, corners, scores)
+                corners, scores = self._with_flips(mirrored_decoder, batch, corners, scores)
             results += self._boxes(corners, scores, threshold=settings.score_threshold)
-        return results
+            features += list(zip(*(part.numpy() for part in depths), strict=True))
+        return results, features
 
     def targets(self, model, image: np.ndarray, *, wanted, most, windows, calibrated) -> list[Target]:
         """The boxes with the best scores; without any the strongest score that a class has anywhere."""
@@ -188,19 +196,24 @@ class Detection:
             scores.append(tf.gather(mirrored_scores, order, axis=1))
         return tf.add_n(corners) / 4.0, tf.add_n(scores) / 4.0
 
-    def _decoder(self, model: keras.Model):
-        """One compiled function per model: images to raw outputs, corners and scores."""
-        if model not in self._decoders:
-            reference = weakref.ref(model)
+    def _decoder(self, model: keras.Model, *, features: bool = False):
+        """One compiled function per model: images to raw outputs, corners and scores, then features when wanted."""
+        decoders = self._decoders.setdefault(model, {})
+        if features not in decoders:
             shape = (None, *self.size, self.plan.channels)
+            reference = weakref.ref(model)
+            both = with_features(model)[0] if features else None
 
             @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)], autograph=False)
             def run(images):
-                outputs = reference()(images, training=False)  # type: ignore[misc]
-                return outputs, *decode(outputs, self.points, self.steps)
+                if both is None:
+                    outputs, *maps = (reference()(images, training=False),)  # type: ignore[misc]
+                else:
+                    outputs, *maps = both(images, training=False)
+                return outputs, *decode(outputs, self.points, self.steps), *pooled(maps)
 
-            self._decoders[model] = run
-        return self._decoders[model]
+            decoders[features] = run
+        return decoders[features]
 
     def _boxes(self, corners, scores, *, threshold: float) -> list[Boxes]:
         settings, (rows, columns) = self.config.predict, self.size

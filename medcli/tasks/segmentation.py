@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -126,9 +127,19 @@ class Segmentation:
         weights, axes = region / tf.reduce_sum(region), list(range(1, len(logits.shape) - 1))
         return tf.reduce_sum(odds * weights, axes), tf.reduce_sum(tf.sigmoid(odds) * weights, axes)
 
+    def predict_with_features(self, model, images: Sequence[np.ndarray]):
+        settings, results, features = self.config.predict, [], []
+        for image in images:
+            windows = _WindowMeans(self._runner, model)
+            results.append(self._whole(windows, image, overlap=settings.overlap, flips=settings.flips))
+            features.append(windows.means)
+        return results, features
+
     def _whole(self, model, image: np.ndarray, *, overlap: float, flips: bool) -> np.ndarray:
+        """`model`: A network, or what predicts a batch."""
+        predict_batch = model if isinstance(model, _WindowMeans) else partial(self._runner, model)
         return sliding_window(
-            lambda batch: self._runner(model, batch),
+            predict_batch,
             image,
             patch=self.plan.patch or image.shape[:-1],
             num_outputs=self.plan.num_classes + 1,
@@ -141,6 +152,26 @@ class Segmentation:
 def class_means(scores: np.ndarray) -> np.ndarray:
     """(classes,) means over the cases (n, classes) that have a value; 0 where none has."""
     return np.nan_to_num(mean_of_known(scores, axis=0))
+
+
+class _WindowMeans:
+    """Predicts batches of windows and keeps the mean of their features."""
+
+    def __init__(self, runner: Runner, model) -> None:
+        self._runner, self._model = runner, model
+        self._sums: list[np.ndarray] = []
+        self._count = 0
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        output, features = self._runner.with_features(self._model, batch)
+        sums = [part.sum(axis=0, dtype=np.float64) for part in features]
+        self._sums = [a + b for a, b in zip(self._sums, sums, strict=True)] if self._sums else sums
+        self._count += len(batch)
+        return output
+
+    @property
+    def means(self) -> tuple[np.ndarray, ...]:
+        return tuple((total / self._count).astype(np.float32) for total in self._sums)
 
 
 def voxel_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:

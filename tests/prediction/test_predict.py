@@ -159,13 +159,15 @@ def test_probabilities_are_calibrated_and_decisions_lie_beside_them(tmp_path, mo
     expected = learned.scaled(np.float32(np.stack([1 - shares, shares], 1)))
     np.testing.assert_allclose(np.array([row[2:] for row in rows], float), expected, rtol=1e-4, atol=1e-7)
     header, *rows = rows_of(tmp_path / "out" / "decisions.csv")
-    assert header == ["case", "decision", "set", "refer"]
-    assert rows[0] == ["a", "a", "a", ""]
-    assert rows[1][0] == "b" and rows[1][2:] == ["a|b", "several_labels"]
-    assert rows[2] == ["c", "b", "b", ""]
+    assert header == ["case", "decision", "set", "refer", "p_unlike", "quality", "note"]
+    assert rows[0][:5] == ["a", "a", "a", "", ""]
+    assert float(rows[0][5]) == pytest.approx(expected[0].max(), rel=1e-3)
+    assert rows[1][0] == "b" and rows[1][2:4] == ["a|b", "several_labels"]
+    assert rows[2][:4] == ["c", "b", "b", ""]
     made_by = json.loads((tmp_path / "out" / "predict.json").read_text())
     assert made_by["calibration"]["scaling"]["method"] == learned.scaling.method
     assert made_by["calibration"]["operating"]["b"]["threshold"] == learned.operating["b"].threshold
+    assert made_by["refusal"].startswith("This run has not learned when to refer a case")
 
 
 def test_calibration_can_be_left_out(tmp_path, monkeypatch):

@@ -1,0 +1,46 @@
+"""Features of networks at every depth, beside the same output."""
+
+import numpy as np
+import pytest
+
+from tests.made_up import prepared_folder
+
+pytest.importorskip("tensorflow")
+
+from medcli.preprocessing.prepared import Prepared
+from medcli.tasks.choose import task_for
+from medcli.tasks.features import with_features
+
+SMALL = {"train": {"mixed_precision": "float32"}, "predict": {"batch_size": 4, "flips": True}}
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "widths"),
+    [
+        ("classification", {"name": "cnn", "width": 8}, (8, 16, 16, 64)),
+        ("segmentation", {"width": 8}, (8, 16)),
+        ("detection", {}, None),
+    ],
+)
+def test_one_pass_gives_the_same_results_and_features(tmp_path, task, model, widths):
+    config = prepared_folder(tmp_path / "prepared", task, cases=3, model=model, **SMALL)
+    prepared = Prepared.open(tmp_path / "prepared")
+    work = task_for(config, prepared.plan)
+    network = work.build_model()
+    images = [prepared.image(record) for record in prepared.records]
+    results, features = work.predict_with_features(network, images)
+    for found, expected in zip(results, work.predict(network, images), strict=True):
+        if task == "detection":
+            np.testing.assert_allclose(found.corners, expected.corners, rtol=1e-4, atol=1e-3)
+            np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-6)
+        else:
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert len(features) == 3 and len({tuple(map(len, one)) for one in features}) == 1
+    assert widths is None or tuple(map(len, features[0])) == widths
+    if task == "classification":
+        both, depths = with_features(network)
+        assert depths == len(widths)
+        maps = [np.asarray(one) for one in both(np.stack(images), training=False)][1:]
+        for place, one in enumerate(maps):
+            mean = one.mean(tuple(range(1, one.ndim - 1)))
+            np.testing.assert_allclose(mean, [each[place] for each in features], rtol=1e-4, atol=1e-5)
