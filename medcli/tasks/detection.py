@@ -22,8 +22,8 @@ from medcli.models.yolo import feature_layer, yolo
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.tasks.fairness import balanced_draw, by_group, chosen_by
-from medcli.tasks.target import Target, one_hot
 from medcli.tasks.features import pooled, with_features
+from medcli.tasks.target import Target, one_hot
 
 VALIDATION_THRESHOLD = 0.001
 """Lowest score that counts for the average precision during training."""
