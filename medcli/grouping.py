@@ -4,7 +4,7 @@ The rules, in this order:
 
 - An empty cell, or a word for it (`UNKNOWN_WORDS`), is the group `unknown`.
 - A column is one of numbers when all that is known are numbers (DICOM ages such as 045Y among them) and there
-  are more than `MOST_CODES` different ones; fewer are taken for codes, each a group.
+  are more than `MOST_CODES` different ones; fewer are taken for codes, each a group, and so are the numbers of sites.
 - Ages (a column with the word `age` in its name, up to 120) are cut at 18, 40, 60 and 80; other numbers at their
   quartiles.
   A band with too few patients is joined with the smaller of its neighbours.
@@ -45,6 +45,11 @@ MOST_GROUPS = 20
 AGES = (18.0, 40.0, 60.0, 80.0)
 OLDEST = 120.0
 
+_SITE = re.compile(
+    r"(^|[^a-z])(site|hospital|clinic|cent(er|re)|institut(e|ion)|facility|scanner|manufacturer|vendor|device|station)"
+    r"s?([^a-z]|$)"
+)
+_BODY = re.compile(r"(^|[^a-z])(anatom\w*|body|lesion|tumou?r|biopsy|primary|view)([^a-z]|$)")
 _AGE = re.compile(r"(^|[^A-Za-z])[Aa][Gg][Ee]([^a-z]|$)|[a-z]Age([^a-z]|$)")
 _NUMBER = re.compile(r"^[<>≥≤]?\s*(?P<number>[-+]?\d+(\.\d+)?)\s*(?P<unit>[YMWD+]?)$", re.IGNORECASE)
 _YEARS = {"M": 1 / 12, "W": 1 / 52.18, "D": 1 / 365.25}
@@ -104,7 +109,7 @@ class ColumnRule(BaseModel):
         whose = np.asarray(patients, dtype=str)[known]
         numbers = [as_number(text) for text, there in zip(texts, known, strict=True) if there]
         rest = [] if known.all() else [UNKNOWN]
-        if numbers and None not in numbers and len(set(numbers)) > MOST_CODES:
+        if numbers and None not in numbers and len(set(numbers)) > MOST_CODES and not is_site(column):
             values_known = np.array(numbers, float)
             cuts = _cuts(column, values_known, whose, fewest)
             whole = bool((values_known == np.round(values_known)).all())
@@ -225,6 +230,17 @@ def intersect(first: Grouping, second: Grouping) -> Grouping:
     pairs, codes = np.unique(first.codes * width + second.codes, return_inverse=True)
     names = [f"{first.names[pair // width]}{_AND}{second.names[pair % width]}" for pair in pairs]
     return Grouping(first.columns + second.columns, names, codes)
+
+
+def is_site(column: str) -> bool:
+    """Whether a column names hospitals or machines; the site of a body or a lesion is none.
+
+    Example:
+        >>> [is_site(name) for name in ("site", "ScannerModel", "hospital_id", "anatom_site", "opposite")]
+        [True, True, True, False, False]
+    """
+    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", column).lower()
+    return bool(_SITE.search(words)) and not _BODY.search(words)
 
 
 def as_number(text: str) -> float | None:

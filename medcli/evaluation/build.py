@@ -34,6 +34,7 @@ from medcli.evaluation.page import write_page
 from medcli.evaluation.referral import Cases, referral_section
 from medcli.evaluation.robustness import Robustness
 from medcli.evaluation.robustness_page import robustness_section
+from medcli.evaluation.sites import Sites, measure_sites
 from medcli.files import sync_folder, write_csv, write_json
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES
 from medcli.progress import Progress, ignore
@@ -184,14 +185,26 @@ def build(folder: Path, run: Run, *, progress: Progress = ignore) -> Result:
         sample, kept.group_values, kept.patients, fewest=settings.group_patients, progress=progress
     )
     notes += groups.warnings() if groups else []
+    sites = None
+    if groups:
+        sites = measure_sites(
+            groups,
+            sample,
+            kept.group_values,
+            kept.patients,
+            judge.robust_names[0],
+            run.records,
+            fewest=settings.group_patients,
+        )
+    notes += sites.notes if sites else []
     robustness = Robustness.load(folder)
     notes += robustness.notes if robustness else []
     support = supports(judge, sample, kept.patients)
     seconds = kept.seconds + perf_counter() - start
-    content = _content(run, kept, measured, support, groups, robustness, notes, seconds)
+    content = _content(run, kept, measured, support, groups, sites, robustness, notes, seconds)
     captions = {row["case"]: one.caption for row, one in zip(kept.judged, judged, strict=True)}
     kept.save(folder, run)
-    _write(folder, run, kept, judge, measured, support, groups, robustness, content, captions)
+    _write(folder, run, kept, judge, measured, support, groups, sites, robustness, content, captions)
     return Result(
         measured.flat,
         measured.intervals,
@@ -232,6 +245,7 @@ def _content(
     measured: Measured,
     support: dict[str, Support],
     groups: Groups | None,
+    sites: Sites | None,
     robustness: Robustness | None,
     notes: list[str],
     seconds: float,
@@ -254,6 +268,7 @@ def _content(
         "seconds": round(seconds, 2),
         **measured.extra,
         **({"groups": groups.as_json()} if groups else {}),
+        **({"sites": sites.content} if sites else {}),
         **({"robustness": robustness.content} if robustness else {}),
     }
 
@@ -266,6 +281,7 @@ def _write(
     measured: Measured,
     support: dict[str, Support],
     groups: Groups | None,
+    sites: Sites | None,
     robustness: Robustness | None,
     content: dict[str, Any],
     captions: dict[str, str],
@@ -274,7 +290,7 @@ def _write(
     sections = list(measured.sections)
     if groups:
         write_csv(folder / "groups.csv", [cells(row) for row in groups.rows()])
-        sections += group_sections(groups, judge.headline)
+        sections += ([sites.section] if sites else []) + group_sections(groups, judge.headline)
     if robustness:
         write_csv(folder / "robustness.csv", [cells(row) for row in robustness.rows()])
         sections.append(robustness_section(robustness.content))

@@ -22,6 +22,7 @@ HOLDS = {
     "cases.csv": "one line per case: truth, prediction, measures",
     "detections.json": "the boxes found and the true ones",
     "groups.csv": "every group and every gap between groups",
+    "robustness.csv": "what corruptions of the image cost, at every strength",
     "model_card.md": "the model card as Markdown",
     "config.yaml": "every setting that this was made with",
     "evaluation.json": "which cases, weights and pictures",

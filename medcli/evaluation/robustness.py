@@ -496,25 +496,25 @@ def area(clean: np.ndarray, corrupted: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _notes(content: Mapping[str, Any], cases: int) -> list[str]:
-    """One sentence when a mild corruption costs much, beyond chance; the worst of each corruption."""
-    measure = content["measures"][0]
-    told = []
-    for one in content["corruptions"].values():
-        mild = [entry for entry in one["strengths"] if entry["strength"] <= MILD]
-        for entry in mild:
-            found = entry["measures"][measure]
-            if found["difference"] < -MUCH and found["difference_high"] < 0:
-                low, high = -found["difference_high"], -found["difference_low"]
-                told.append(
-                    (found["difference"],
-                     f"{one['title'].lower()} ({entry['level']}) costs {-found['difference']:.2f} "
-                     f"({low:.2f} to {high:.2f})")
-                )  # fmt: skip
-                break
-    if not told:
-        return []
+    """One sentence when mild corruptions cost much, beyond chance: of each the mildest, and what it costs most."""
     from medcli.evaluation.measures import TITLES
 
+    told = []
+    for one in content["corruptions"].values():
+        losses = [
+            (found["difference"], entry["level"], measure, found)
+            for entry in one["strengths"]
+            if entry["strength"] <= MILD
+            for measure, found in entry["measures"].items()
+            if found["difference"] < -MUCH and found["difference_high"] < 0
+        ]
+        if losses:
+            mildest = [loss for loss in losses if loss[1] == losses[0][1]]
+            lost, level, measure, found = min(mildest, key=lambda loss: loss[0])
+            low, high = -found["difference_high"], -found["difference_low"]
+            what = f"{one['title'].lower()} ({level}) costs {-lost:.2f} ({low:.2f} to {high:.2f})"
+            told.append((lost, f"{what} of {TITLES[measure][0]}"))
+    if not told:
+        return []
     texts = "; ".join(text for _, text in sorted(told))
-    of = f"{TITLES[measure][0]} on {content['cases']} of {cases} cases"
-    return [f"Sensitive to mild changes of the image, in {of}: {texts}."]
+    return [f"Sensitive to mild changes of the image, on {content['cases']} of {cases} cases: {texts}."]
