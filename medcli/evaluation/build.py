@@ -292,7 +292,8 @@ def _write(
         write_csv(folder / "groups.csv", [cells(row) for row in groups.rows()])
         sections += ([sites.section] if sites else []) + group_sections(groups, judge.headline)
     if robustness:
-        write_csv(folder / "robustness.csv", [cells(row) for row in robustness.rows()])
+        if rows := robustness.rows():
+            write_csv(folder / "robustness.csv", [cells(row) for row in rows])
         sections.append(robustness_section(robustness.content))
     plots = judge.plots()
     for plot in plots + [plot for section in sections for plot in section.plots]:
