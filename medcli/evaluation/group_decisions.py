@@ -1,6 +1,5 @@
 """Thresholds of groups as a table of the report: what they are, and what they do on validation and here."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,7 +31,11 @@ def group_decisions(
         f"Thresholds by {kept.rule.title} ({_AIMS[calibration.asked.groups.aim]}); "  # type: ignore[union-attr]
         "learned on the validation part. Groups with too few cases there keep the threshold for all."
     )
-    return Table([_shown(row) for row in rows], caption), {"common": kept.common, "rows": rows}
+    one_class = len(calibration.operating) == 1
+    return Table([_shown(row, one_class=one_class) for row in rows], caption), {
+        "common": kept.common,
+        "rows": rows,
+    }
 
 
 _AIMS = {
@@ -69,14 +72,19 @@ def _share(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
-    titles = {
-        "threshold_of": "threshold of",
-        "validation_patients": "patients, validation",
-        "validation_sensitivity": "sensitivity, validation",
-        "validation_specificity": "specificity, validation",
-        "cases": "cases here",
-        "sensitivity": "sensitivity here",
-        "specificity": "specificity here",
+def _shown(row: Mapping[str, Any], *, one_class: bool) -> dict[str, Any]:
+    return {
+        "threshold of": row["threshold_of"],
+        **({} if one_class else {"class": row["class"]}),
+        "threshold": row["threshold"],
+        "patients, validation": _number(row["validation_patients"], "{}"),
+        "cases here": row["cases"],
+        **{
+            f"{name} here (validation)": f"{_number(row[name])} ({_number(row[f'validation_{name}'])})"
+            for name in ("sensitivity", "specificity")
+        },
     }
-    return {titles.get(key, key): math.nan if value is None else value for key, value in row.items()}
+
+
+def _number(value: float | None, form: str = "{:.3f}") -> str:
+    return "–" if value is None else form.format(value)
