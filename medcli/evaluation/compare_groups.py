@@ -17,8 +17,8 @@ from medcli.metrics.groups import difference, ends, gap_value, group_values, res
 from medcli.metrics.samples import Sample
 
 NOTE = (
-    "Groups: {}B - A, with 95 % intervals by paired resampling of patients. The worst group and the groups of a gap are "
-    "those farthest from the goal in each run; a run that was chosen for a large gap on these same cases shows a "
+    "Groups: {}B - A, with 95 % intervals by paired resampling of patients. The worst group and the groups of a gap "
+    "are those farthest from the goal in each run; a run that was chosen for a large gap on these same cases shows a "
     "smaller one next time by chance alone."
 )
 
