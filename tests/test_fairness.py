@@ -274,6 +274,7 @@ def test_small_groups_and_small_classes_of_groups_are_left_alone(tmp_path):
     cells = cells_of(groups, prepared.split("train"), prepared.plan, config.train.fairness)
     # Eight healthy ones of the rare group are fewer than half of twenty.
     assert cells.names == ["site=common, healthy", "site=common, ill", "site=rare, ill"]
+    assert cells.left_alone == {"site=rare, healthy": "too few: 8 of at least 10 patients"}
     assert (cells.codes == -1).sum() == 8 and cells.patients.tolist() == [100, 100, 50]
     with pytest.raises(
         ConfigError, match=r"at least two groups of site with 70 patients .* found 1 \(site=common\)"

@@ -76,6 +76,9 @@ class TrainingDisplay:
         match event["event"]:
             case "start":
                 self._bars.console.print(start_line(event), markup=False)
+            case "groups" if event["left_alone"]:
+                listed = "; ".join(f"{name}: {reason}" for name, reason in event["left_alone"].items())
+                self._bars.console.print(f"groups left alone: {listed}", markup=False)
             case "step":
                 text = f"{step_line(event)}  {self._measured}"
                 self._bars.update(self._task, description=text, completed=event["step"], total=event["steps"])

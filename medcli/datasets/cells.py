@@ -73,12 +73,14 @@ class Cells:
     places: (cells, 2) int: group and class of each; class -1: all classes.
     codes: (n,) int, the cell of every case; -1: left alone.
     patients: (cells,) how many there are.
+    left_alone: Cell to the reason, of those of groups that are large enough.
     """
 
     names: list[str]
     places: np.ndarray
     codes: np.ndarray
     patients: np.ndarray
+    left_alone: dict[str, str]
 
 
 def cells_of(groups: TrainingGroups, records: Sequence[Record], plan: Plan, settings: Fairness) -> Cells:
@@ -92,16 +94,20 @@ def cells_of(groups: TrainingGroups, records: Sequence[Record], plan: Plan, sett
     fewest = math.ceil(settings.patients / 2) if by_class else 1
     names: list[str] = []
     places, sizes = [], []
+    left_alone: dict[str, str] = {}
     codes = np.full(len(records), -1)
     for number, kind in sorted({(int(g), int(k)) for g, k in zip(group, label, strict=True) if g >= 0}):
         inside = (group == number) & (label == kind)
-        size = len(set(patients[inside]))
-        if size >= fewest:
+        name = groups.names[number] + (f", {plan.classes[kind]}" if kind >= 0 else "")
+        reason = too_few(None, patients[inside], fewest)
+        if reason:
+            left_alone[name] = reason
+        else:
             codes[inside] = len(names)
-            names.append(groups.names[number] + (f", {plan.classes[kind]}" if kind >= 0 else ""))
+            names.append(name)
             places.append((number, kind))
-            sizes.append(size)
-    return Cells(names, np.array(places, int).reshape(-1, 2), codes, np.array(sizes, int))
+            sizes.append(len(set(patients[inside])))
+    return Cells(names, np.array(places, int).reshape(-1, 2), codes, np.array(sizes, int), left_alone)
 
 
 def independence_weights(
@@ -154,7 +160,7 @@ def described(
     return {
         "columns": [rule.column for rule in groups.rule.columns],
         "rule": groups.rule.model_dump(mode="json"),
-        "left_alone": groups.left_alone,
+        "left_alone": groups.left_alone | cells.left_alone,
         "cells": {
             name: {
                 "cases": int((cells.codes == number).sum()),

@@ -43,7 +43,7 @@ def train(
         resume: Continue where the last checkpoint was written; the result is that of an undisturbed run.
         force: Replace a run that is there.
         smoke: A few steps on a few cases: does everything work?
-        on_event: Called with what happens: {"event": "start" | "step" | "epoch" | "end", ...}.
+        on_event: Called with what happens: {"event": "groups" | "start" | "step" | "epoch" | "end", ...}.
 
     Raises:
         RunError: The folders cannot be used, the loss is not a number, or no checkpoint can be read.
@@ -70,6 +70,7 @@ def train(
     create_run(run_folder, config, plan, prepared.records, resume=resume, force=force)
     if groups is not None:
         write_json(run_folder / GROUPS, groups)
+        on_event({"event": "groups", "left_alone": groups["left_alone"]})
     strategy = setup_devices(config.train.devices, deterministic=config.deterministic)
     keras.utils.set_random_seed(config.seed)
     policy, why = choose_precision(config.train.mixed_precision)
