@@ -14,8 +14,8 @@ from typing import IO, Any
 from medcli.parallel import default_workers
 from medcli.sandbox.transfer import receive_answer, send, shared_file
 
-WORTH = 0.5
-"""Seconds that calls wait, all together, before one more process is started, which takes about as long."""
+WORTH = 2.0
+"""Seconds that calls wait, all together, before one more process is started: a few times what starting it takes."""
 
 
 class Died(Exception):
@@ -141,7 +141,7 @@ class Pool:
                     self._waited = 0.0
                     self._starting += 1
                     return None
-                self._free.wait(WORTH)
+                self._free.wait(WORTH / 4)
 
     def _start(self) -> Child:
         try:
