@@ -191,6 +191,7 @@ class Evaluate(Section):
     robustness: Literal["auto", "off", "full"] | Count = Field("auto", description="On how many cases the effect of noise, blur, motion and other corruptions of the image is measured, at five strengths. auto: as many as fit into 30 s, or 30 % of the time of the prediction if that is more; full: all; a number: so many.")
     corruptions: Auto | list[Literal["noise", "blur", "motion", "contrast", "brightness", "resolution", "bias_field", "jpeg", "rotation"]] = Field("auto", description="Which corruptions. auto: those that make sense for the kind of image.")
     pictures: Annotated[int, Field(ge=0)] = Field(6, description="How many of the worst and of the best cases are drawn.")
+    explained: Annotated[int, Field(ge=0)] = Field(3, description="How many of the worst cases get a map of the evidence with its check, as far as 20 s reach.")
 
 
 class Predict(Section):

@@ -35,6 +35,7 @@ from medcli.evaluation.referral import Cases, referral_section
 from medcli.evaluation.robustness import Robustness
 from medcli.evaluation.robustness_page import robustness_section
 from medcli.evaluation.sites import Sites, measure_sites
+from medcli.evaluation.why import load_explanations, summary, why_section
 from medcli.files import sync_folder, write_csv, write_json
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES
 from medcli.progress import Progress, ignore
@@ -202,9 +203,12 @@ def build(folder: Path, run: Run, *, progress: Progress = ignore) -> Result:
     support = supports(judge, sample, kept.patients)
     seconds = kept.seconds + perf_counter() - start
     content = _content(run, kept, measured, support, groups, sites, robustness, notes, seconds)
+    why = load_explanations(folder)
+    if why:
+        content["explanations"] = summary(why)
     captions = {row["case"]: one.caption for row, one in zip(kept.judged, judged, strict=True)}
     kept.save(folder, run)
-    _write(folder, run, kept, judge, measured, support, groups, sites, robustness, content, captions)
+    _write(folder, run, kept, judge, measured, support, groups, sites, robustness, why, content, captions)
     return Result(
         measured.flat,
         measured.intervals,
@@ -283,6 +287,7 @@ def _write(
     groups: Groups | None,
     sites: Sites | None,
     robustness: Robustness | None,
+    why: dict[str, Any] | None,
     content: dict[str, Any],
     captions: dict[str, str],
 ) -> None:
@@ -298,8 +303,22 @@ def _write(
     plots = judge.plots()
     for plot in plots + [plot for section in sections for plot in section.plots]:
         plot.figure.savefig(folder / f"{plot.name}.png", dpi=150, bbox_inches="tight")
-    pictures = [(one, captions[one.case]) for one in kept.pictures]
-    write_page(folder, Findings(run, kept, judge, measured, support, content, plots, sections, pictures))
+    pictures = [(one, one.caption or captions[one.case]) for one in kept.pictures]
+    write_page(
+        folder,
+        Findings(
+            run,
+            kept,
+            judge,
+            measured,
+            support,
+            content,
+            plots,
+            sections,
+            pictures,
+            why_section(why) if why else None,
+        ),
+    )
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from medcli.evaluation.kept import OK, Kept, column_of, save_pictures, weights_o
 from medcli.evaluation.referral import referral_row
 from medcli.evaluation.robustness import gate_names, measure_robustness
 from medcli.evaluation.selection import Selection, patients_of, select_cases
+from medcli.evaluation.why import explain_worst
 from medcli.files import plain, write_text
 from medcli.grouping import group_cases
 from medcli.image import Image
@@ -114,6 +115,7 @@ def evaluate(
             seed=run.config.seed,
             progress=progress,
         )
+        kept = _explained(folder, predictor, selection, kept, settings.explained, progress)
         replace(kept, seconds=perf_counter() - start).save(folder, run)
         result = build(folder, run, progress=progress)
     result = replace(result, folder=target, seconds=perf_counter() - start)
@@ -175,6 +177,16 @@ def _keep(
     drawn = {"worst": extremes.worst, "best": extremes.best}
     pictures = [one for kind, found in drawn.items() for one in save_pictures(folder, kind, found)]
     return replace(kept, pictures=pictures)
+
+
+def _explained(
+    folder: Path, predictor: Predicts, selection: Selection, kept: Kept, most: int, progress: Progress
+) -> Kept:
+    """With maps of the worst cases."""
+    by_name = {case.name: case for case in selection.cases}
+    worst = [by_name[one.case] for one in kept.pictures if one.kind == "worst"][:most]
+    maps = explain_worst(folder, predictor, worst, selection.plan, progress)
+    return replace(kept, pictures=[*kept.pictures, *maps])
 
 
 def _nothing_judged(failed: dict[str, str]) -> str:

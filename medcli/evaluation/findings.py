@@ -30,6 +30,7 @@ class Findings:
     plots: Of the judge; those of the sections are with them.
     sections: In the order to show them.
     pictures: With a caption each.
+    why: On the maps of the worst cases, where there are any.
     """
 
     run: Run
@@ -41,6 +42,7 @@ class Findings:
     plots: Sequence[Plot]
     sections: Sequence[Section]
     pictures: Sequence[tuple[Picture, str]]
+    why: Section | None = None
 
     @property
     def name(self) -> str:

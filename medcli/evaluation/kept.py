@@ -6,7 +6,8 @@ RUN/evaluate/NAME/
     cases.csv         one line per case: the truth and what was predicted, or the measures of its mask
     robustness.json   what corruptions of the image cost; see `medcli.evaluation.robustness`
     detections.json   detection: the boxes found and the true ones
-    pictures/*.png    the worst and the best cases
+    explanations.json maps of the worst cases; see `medcli.evaluation.why`
+    pictures/*.png    the worst and the best cases, and the maps
 """
 
 import json
@@ -39,11 +40,18 @@ OK = "ok"
 
 @dataclass(frozen=True)
 class Picture:
-    """One drawn case: `kind` is "worst" or "best"; `file` is below the folder."""
+    """One drawn case.
+
+    Attributes:
+        kind: "worst", "best", or "why" with a map of the evidence.
+        file: Below the folder.
+        caption: "": as the judge says.
+    """
 
     kind: str
     case: str
     file: str
+    caption: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medcli.evaluation.findings import Findings, plural
 from medcli.evaluation.groups_page import interval_text
 from medcli.evaluation.judge import Measured, Support, Table
@@ -21,6 +23,8 @@ HOLDS = {
     "metrics.json": "every number of this page with full precision",
     "cases.csv": "one line per case: truth, prediction, measures",
     "detections.json": "the boxes found and the true ones",
+    "explanations.json": "maps of the worst cases and what their checks say",
+    "robustness.csv": "what every disturbance of the image costs",
     "groups.csv": "every group and every gap between groups",
     "robustness.csv": "what corruptions of the image cost, at every strength",
     "model_card.md": "the model card as Markdown",
@@ -55,7 +59,7 @@ def write_page(folder: Path, found: Findings) -> None:
             tables.add(section.title, table)
         for plot in section.plots:
             report.plot((folder / f"{plot.name}.png").read_bytes(), plot.caption, plot.alt)
-    _pictures(report, folder, found)
+    _pictures(tables, folder, found)
     report.heading("Cases").table(*_cases(found.kept), file="cases.csv", long=True)
     _model_card(tables, folder, found)
     _how(tables, found)
@@ -133,18 +137,29 @@ def _rests_on(support: Support) -> dict[str, Any]:
     return {name: value for name, value in support._asdict().items() if value is not None}
 
 
-def _pictures(report: Report, folder: Path, found: Findings) -> None:
+def _pictures(tables: _Tables, folder: Path, found: Findings) -> None:
+    """The worst cases, why, and the best."""
     shows = {
         "classification": "Image of case",
         "detection": "True boxes beside the boxes found, case",
         "segmentation": "True outlines beside the predicted ones, case",
     }[found.run.plan.task]
-    for kind, title in (("worst", "Worst cases"), ("best", "Best cases")):
-        pictures = [
+    report = tables.report
+
+    def drawn(kind: str) -> list[tuple[np.ndarray, str]]:
+        return [
             (found.kept.picture(folder, one), caption) for one, caption in found.pictures if one.kind == kind
         ]
-        if pictures:
-            report.heading(title).pictures(pictures, wide=found.judge.wide, shows=shows)
+
+    if drawn("worst"):
+        report.heading("Worst cases").pictures(drawn("worst"), wide=found.judge.wide, shows=shows)
+    if found.why:
+        report.heading(found.why.title)
+        for table in found.why.tables:
+            tables.add("why", table)
+        report.pictures(drawn("why"), wide=True, shows="Map of the evidence over the image of case")
+    if drawn("best"):
+        report.heading("Best cases").pictures(drawn("best"), wide=found.judge.wide, shows=shows)
 
 
 def _cases(kept: Kept) -> tuple[list[dict[str, Any]], str]:
