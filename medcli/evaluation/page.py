@@ -24,7 +24,6 @@ HOLDS = {
     "cases.csv": "one line per case: truth, prediction, measures",
     "detections.json": "the boxes found and the true ones",
     "explanations.json": "maps of the worst cases and what their checks say",
-    "robustness.csv": "what every disturbance of the image costs",
     "groups.csv": "every group and every gap between groups",
     "robustness.csv": "what corruptions of the image cost, at every strength",
     "model_card.md": "the model card as Markdown",
