@@ -5,7 +5,8 @@
 RUN is a run on a MedMNIST-like file, such as configs/pneumoniamnist.yaml makes; it is copied and stays as it is.
 IMAGES.npz is that file: its images are repeated until there are enough, two of every patient, with made-up sex, age
 and site, so that everything is measured. Without them an untrained network sees noise. The bar: an evaluation takes
-at most 1.5 times the prediction plus 60 s on 10,000 images, and less than 4 GiB. Prints what each stage took.
+at most 1.5 times the prediction plus 60 s on 10,000 images, and less than 4 GiB. Prints what each stage took, on the
+clock and of the processor, which says more on a busy machine.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import resource
 import shutil
 import tempfile
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 
@@ -102,22 +103,26 @@ def main() -> None:
         data = repeated(asked.images, folder, run.config, asked.cases, asked.settings)
         predictor, cases = Predictor.load(run), discover(data, for_training=False).cases
         list(predictor.predict_cases(cases[:256]))  # traces the graph
-        start = perf_counter()
+        start, work_start = perf_counter(), process_time()
         list(predictor.predict_cases(cases))
-        prediction = perf_counter() - start
-        print(f"prediction of {len(cases)} images: {prediction:.1f} s, {_peak():.2f} GiB", flush=True)
-        stages: dict[str, float] = {}
-        last = ["before", perf_counter()]
+        prediction, work_of_prediction = perf_counter() - start, process_time() - work_start
+        told = f"{prediction:.1f} s (processor {work_of_prediction:.1f} s)"
+        print(f"prediction of {len(cases)} images: {told}, {_peak():.2f} GiB", flush=True)
+        stages: dict[str, tuple[float, float]] = {}
+        last = ("before", perf_counter(), process_time())
 
         def watch(stage: str, done: int, total: int) -> None:
-            now = perf_counter()
-            stages[last[0]] = stages.get(last[0], 0) + now - last[1]
-            last[:] = [f"after {stage}" if done == total else stage, now]
+            nonlocal last
+            name, wall, work = last
+            now = perf_counter(), process_time()
+            before = stages.get(name, (0.0, 0.0))
+            stages[name] = before[0] + now[0] - wall, before[1] + now[1] - work
+            last = (f"after {stage}" if done == total else stage, *now)
 
         def work() -> None:
             evaluate(run, data=data, name="many", predictor=predictor, progress=watch)
 
-        start = perf_counter()
+        start, work_start = perf_counter(), process_time()
         if asked.profile:
             import cProfile
             import pstats
@@ -128,15 +133,14 @@ def main() -> None:
             pstats.Stats(profile).sort_stats("tottime").print_stats(30)
         else:
             work()
-        evaluation = perf_counter() - start
+        evaluation, work_of_evaluation = perf_counter() - start, process_time() - work_start
         watch("end", 1, 1)
-        for stage, seconds in stages.items():
-            print(f"  {stage:28}{seconds:8.1f} s")
+        for stage, (wall, processor) in stages.items():
+            print(f"  {stage:28}{wall:8.1f} s{processor:8.1f} s of the processor")
         peak, most = _peak(), FACTOR * prediction + SECONDS
-        print(
-            f"evaluation: {evaluation:.1f} s, {evaluation / prediction:.2f} times the prediction; "
-            f"allowed {most:.1f} s: {'met' if evaluation <= most else 'MISSED'}"
-        )
+        ratio, met = evaluation / prediction, "met" if evaluation <= most else "MISSED"
+        print(f"evaluation: {evaluation:.1f} s (processor {work_of_evaluation:.1f} s), {ratio:.2f} times the")
+        print(f"prediction; allowed {most:.1f} s: {met}")
         print(f"peak memory: {peak:.2f} GiB, allowed {GIB:g}: {'met' if peak < GIB else 'MISSED'}")
 
 
