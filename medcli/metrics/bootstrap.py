@@ -1,6 +1,7 @@
 """Confidence intervals by resampling patients: the percentile bootstrap (Efron 1979, Ann. Stat. 7:1-26)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -8,6 +9,8 @@ RESAMPLES = 2000
 LEVEL = 0.95
 _CHUNK = 4_000_000
 """Most weights held at once (resamples times cases)."""
+_KEPT = 25_000_000
+"""Draws up to this many (resamples times patients) are kept, in two bytes each."""
 
 Measure = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 """Takes weights (resamples, cases) float64, gives (resamples,) values by name; NaN where undefined."""
@@ -51,13 +54,25 @@ def patient_weights(
 ) -> Iterator[np.ndarray]:
     """How often each case is drawn, float64 (chunk of resamples, cases); the chunks add up to `resamples`."""
     names, patient_of_case = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    random = np.random.default_rng(seed)
-    share = np.full(len(names), 1 / len(names))
     size = max(1, _CHUNK // len(patients))
-    for start in range(0, resamples, size):
-        draws = random.multinomial(len(names), share, size=min(size, resamples - start))
+    few = len(names) * resamples <= _KEPT
+    for drawn in (_kept_draws if few else _draws)(len(names), resamples, size, seed):
         # Laid out case by case: what is sorted, cut or summed over cases then moves whole rows.
-        yield draws.T.astype(float)[patient_of_case].T
+        yield drawn.T.astype(float)[patient_of_case].T
+
+
+def _draws(patients: int, resamples: int, size: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each patient is drawn, (at most `size`, patients)."""
+    random = np.random.default_rng(seed)
+    share = np.full(patients, 1 / patients)
+    for start in range(0, resamples, size):
+        yield random.multinomial(patients, share, size=min(size, resamples - start))
+
+
+@lru_cache(maxsize=2)
+def _kept_draws(patients: int, resamples: int, size: int, seed: int) -> list[np.ndarray]:
+    """An evaluation asks for the same draws several times, and drawing takes as long as most measures."""
+    return [drawn.astype(np.uint16) for drawn in _draws(patients, resamples, size, seed)]
 
 
 def percentile_interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:

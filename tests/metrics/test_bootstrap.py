@@ -45,3 +45,11 @@ def test_weighted_mean_leaves_out_unknown_values():
     values = np.array([[1.0, np.nan], [3.0, np.nan], [np.nan, np.nan]])
     found = weighted_mean(values, np.array([[1.0, 1.0, 1.0], [3.0, 1.0, 5.0]]))
     np.testing.assert_array_equal(found, [[2.0, np.nan], [1.5, np.nan]])
+
+
+def test_draws_that_are_kept_are_those_that_would_be_drawn(monkeypatch):
+    patients = [f"p{number % 30}" for number in range(70)]
+    kept = [np.concatenate(list(patient_weights(patients, resamples=40, seed=3))) for _ in range(2)]
+    monkeypatch.setattr("medcli.metrics.bootstrap._KEPT", 0)
+    anew = np.concatenate(list(patient_weights(patients, resamples=40, seed=3)))
+    assert np.array_equal(kept[0], anew) and np.array_equal(kept[1], anew)
