@@ -82,6 +82,13 @@ class TrainingDisplay:
             case "step":
                 text = f"{step_line(event)}  {self._measured}"
                 self._bars.update(self._task, description=text, completed=event["step"], total=event["steps"])
+            case "stage":
+                self._bars.update(
+                    self._task,
+                    description=f"{event['stage']} {event['done']}/{event['total']}",
+                    completed=event["done"],
+                    total=event["total"],
+                )
             case "weights":
                 self._bars.console.print(
                     f"started from {event['file']}: {event['filled']} of {event['total']} arrays fit",

@@ -4,6 +4,8 @@ import keras
 
 from medcli.config.schema import Config, Model
 from medcli.errors import ConfigError
+from medcli.features.prepared import columns, whole_image
+from medcli.models.baseline import build_baseline
 from medcli.models.cnn import build_cnn
 from medcli.models.resnet import build_resnet18
 from medcli.models.unet import build_unet
@@ -47,6 +49,17 @@ def build_model(config: Config, plan: Plan) -> keras.Model:
                 norm=settings.norm,
                 dropout=settings.dropout,
             )
+        case "classification", "features":
+            if settings.weights != "none":
+                raise ConfigError(
+                    f"model.weights: features are fitted from nothing, expected none, got {settings.weights}."
+                )
+            names = columns(plan, whole_image(config.features))
+            if not names:
+                raise ConfigError(
+                    "features.families: none of these can be measured over whole images; name others."
+                )
+            return build_baseline(len(names), plan.num_classes, settings.classifier)
         case "segmentation", "unet":
             return build_unet(
                 (*(plan.patch or ()), plan.channels),

@@ -1,13 +1,14 @@
 """What a task must offer. Training, evaluation and prediction ask these questions and never ask which task it is."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from medcli.config.schema import Config
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
+from medcli.progress import Progress
 from medcli.tasks.target import Target
 
 if TYPE_CHECKING:
@@ -87,3 +88,13 @@ class Task(Protocol):
 
         They are means over the image (of a patch network: over its windows), unmirrored where that is told apart.
         """
+
+
+@runtime_checkable
+class FittedAtOnce(Task, Protocol):
+    """A task whose network is not trained in steps."""
+
+    def fit(
+        self, model: "keras.Model", prepared: Prepared, records: Sequence[Record], *, progress: Progress
+    ) -> dict[str, Any]:
+        """Give the network its weights; an account of how they were chosen, for fit.json."""

@@ -20,8 +20,10 @@ from medcli.models.safety import transfer_weights
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared
 from medcli.run import MODEL, create_run, precision, write_environment
+from medcli.tasks.base import FittedAtOnce
 from medcli.tasks.choose import task_for
 from medcli.tasks.fairness import groups_of
+from medcli.training.at_once import AtOnce
 from medcli.training.loop import Event, Loop, Result
 
 SMOKE_CASES, SMOKE_STEPS = 16, 3
@@ -76,7 +78,11 @@ def train(
     policy, why = choose_precision(config.train.mixed_precision)
     task = task_for(config, plan)
     with precision(policy), strategy.scope():
-        loop = Loop(task, prepared, training, validation, run_folder, strategy, policy, on_event, started)
+        loop: Loop | AtOnce
+        if isinstance(task, FittedAtOnce):
+            loop = AtOnce(task, prepared, training, validation, run_folder, on_event, started)
+        else:
+            loop = Loop(task, prepared, training, validation, run_folder, strategy, policy, on_event, started)
     write_environment(
         run_folder,
         {
@@ -100,7 +106,7 @@ def train(
     return result
 
 
-def start_from(loop: Loop, path: Path) -> None:
+def start_from(loop: Loop | AtOnce, path: Path) -> None:
     """Take over the weights of an earlier run (its folder) or of a model.keras, as far as they fit."""
     file = path / MODEL if path.is_dir() else path
     if not file.is_file():

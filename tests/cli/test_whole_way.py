@@ -58,6 +58,24 @@ def test_the_whole_way(medcli, folder):
     assert len(rows) == 24 and list(rows[0]) == ["case", "predicted", "clear", "opacity"]
 
 
+def test_the_baseline_beside_it(medcli, folder):
+    """Classic features on the same prepared images; then which of the two is better."""
+    data = folder / "data"
+    network, run = data / "runs" / "chest", folder / "baseline"
+    features = ("--set", "model.name=features", "--set", "features.families=[intensity, glcm, edges]")
+    small = ("--set", "preprocess.size=[32, 32]", "--set", "preprocess.workers=1", "--run", run)
+    code, out, err = medcli("train", data / "config.yaml", *small, *features, "--json")
+    assert (code, err) == (0, "") and json.loads(out)["epochs"] == 1 and (run / "fit.json").is_file()
+    code, out, err = medcli("evaluate", run, "--split", "all", "--json")
+    assert (code, err) == (0, "") and "auroc" in json.loads(out)["measures"]
+    code, out, err = medcli("compare", network, run, "--json")
+    assert (code, err) == (0, "") and "auroc" in out
+    code, _, _ = medcli("predict", run, data / "images", "--out", folder / "by_features")
+    assert code == 3, "the broken file is still there"
+    with open(folder / "by_features" / "predictions.csv", newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == 24
+
+
 def test_doctor(medcli):
     code, out, err = medcli("doctor", "--json")
     found = json.loads(out)
