@@ -70,7 +70,7 @@ class Baseline(Classification):
 
     def targets(self, model, image, *, wanted, most, windows, calibrated):
         raise DataError(
-            "A classifier of features has no map of the image; fit.json in the run folder names the features that count."
+            "A classifier of features has no map of the image; fit.json in the run folder names those that count."
         )
 
     def predict_with_features(self, model, images: Sequence[np.ndarray]):
