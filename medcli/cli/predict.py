@@ -38,6 +38,8 @@ def predict(
 
     One bad file does not stop the others; status.csv tells. Label images hold the ids of the training labels;
     where several ids (or 255) stand for a class they hold 1, 2, ... in the order of the classes.
+    With thresholds of groups a CSV tells the group of each image (columns such as sex); thresholds.csv says whose
+    threshold decided it.
 
     \b
     Example:
