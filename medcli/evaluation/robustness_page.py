@@ -43,6 +43,14 @@ def _levels(entries: Sequence[Mapping[str, Any]]) -> str:
     return " ".join(part[0] if len(set(part)) == 1 else ", ".join(part) for part in words)
 
 
+def _areas(areas: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The area of the first measure as `area`, of the others by name."""
+    return {
+        "area" if number == 0 else f"area, {TITLES[name][0]}": _text(found)
+        for number, (name, found) in enumerate(areas.items())
+    }
+
+
 def _table(content: Mapping[str, Any]) -> Table:
     measure = content["measures"][0]
     title = TITLES[measure][0]
@@ -52,8 +60,8 @@ def _table(content: Mapping[str, Any]) -> Table:
         row: dict[str, Any] = {"corruption": one["title"], "strengths": _levels(shown)}
         for entry in shown:
             row[f"strength {entry['strength']}"] = _text(entry["measures"][measure])
-        rows.append(row | {"area": _text(one["area"][measure])})
-    rows.append({"corruption": "Mean", "area": _text(content["mean"][measure])})
+        rows.append(row | _areas(one["area"]))
+    rows.append({"corruption": "Mean"} | _areas(content["mean"]))
     left = "; ".join(f"{name.replace('_', ' ')}: {why}" for name, why in content["left_out"].items())
     caption = (
         f"{title} on corrupted images, {content['cases']} cases of {content['patients']} patients, always the same; "
