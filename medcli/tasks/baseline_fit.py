@@ -171,7 +171,8 @@ def _predicted(classifier, settings, x, problems, train, held_out, seed, tick) -
         tick()
         if model is None:
             continue
-        chances = model.predict_proba(x[held_out].astype(np.float64))
+        with threadpool_limits(1 if x.size < MANY else None):
+            chances = model.predict_proba(x[held_out].astype(np.float64))
         if len(problem.outputs) == 1:
             out[:, problem.outputs[0]] = chances[:, 1]
         else:
