@@ -117,6 +117,8 @@ class Model(Section):
     norm: Literal["batch", "instance", "none"] = Field("batch", description="Normalisation layer.")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Dropout before the last layer.")
     encoder: Literal["plain", "residual"] = Field("plain", description="U-Net: two convolutions per resolution, or residual blocks, more of them the coarser (1, 3, 4, 6, 6, ...) with a lighter decoder.")
+    members: Annotated[int, Field(ge=0, le=32)] = Field(1, description="Classification: networks trained side by side, each by its own loss; their logits are averaged. Time and memory grow with their number. 0: the descriptors alone.")
+    descriptors: bool = Field(False, description="Classification of pictures: one more member, linear in measures of the dark object in the middle: size, outline, asymmetry, colours, texture (dermoscopy).")
     deep_supervision: bool = Field(True, description="U-Net: also learn from the lower resolutions.")
 
 

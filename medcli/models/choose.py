@@ -7,6 +7,7 @@ from medcli.errors import ConfigError
 from medcli.features.prepared import columns, whole_image
 from medcli.models.baseline import build_baseline
 from medcli.models.cnn import build_cnn
+from medcli.models.panel import build_panel
 from medcli.models.resnet import build_resnet18
 from medcli.models.unet import build_unet
 from medcli.preprocessing.plan import Plan
@@ -26,7 +27,31 @@ def resolve(settings: Model, plan: Plan) -> Model:
 
 
 def build_model(config: Config, plan: Plan) -> keras.Model:
-    """A new network for the plan; raises ConfigError when the name does not fit the task."""
+    """A new network for the plan, or several in one; raises ConfigError when the name does not fit the task."""
+    settings = config.model
+    if settings.members == 1 and not settings.descriptors:
+        return build_network(config, plan)
+    if plan.task != "classification" or (settings.descriptors and plan.dimensions != 2):
+        key = "model.descriptors" if settings.descriptors else "model.members"
+        raise ConfigError(f"{key}: expected classification{_kind(settings, plan)}; leave it out.")
+    if settings.members == 0 and not settings.descriptors:
+        raise ConfigError("model.members: expected at least 1, got 0; 0 is for model.descriptors: true.")
+    return build_panel(
+        lambda: build_network(config, plan),
+        _whole(plan),
+        plan.num_classes,
+        members=settings.members,
+        descriptors=settings.descriptors,
+    )
+
+
+def _kind(settings: Model, plan: Plan) -> str:
+    wanted = " of pictures" if settings.descriptors else ""
+    return f"{wanted}, got {plan.task} of {'pictures' if plan.dimensions == 2 else 'volumes'}"
+
+
+def build_network(config: Config, plan: Plan) -> keras.Model:
+    """One network by its name; see `build_model`."""
     settings = resolve(config.model, plan)
     assert settings.width != "auto" and settings.stages != "auto"  # decided just now
     match plan.task, settings.name:

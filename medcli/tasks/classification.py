@@ -46,6 +46,8 @@ class Classification:
         return ClassificationSet(self.config, self.plan, prepared, records, draw=draw, members=members)
 
     def loss(self, targets, outputs):
+        if len(outputs.shape) == 3:  # a panel: its members are judged one by one
+            targets, outputs = one_by_one(targets, outputs)
         name = self.config.train.loss
         loss = LOSSES["cross_entropy" if name == "auto" else name]
         classes, members = targets[:, : self.plan.num_classes], targets[:, self.plan.num_classes :]
@@ -153,6 +155,12 @@ class Classification:
 
     def _probabilities(self, logits: np.ndarray) -> np.ndarray:
         return (tf.sigmoid(logits) if self.plan.multi_label else tf.nn.softmax(logits)).numpy()
+
+
+def one_by_one(targets, outputs):
+    """(batch, classes) targets and (batch, members, classes) logits with a row for each case and member."""
+    members, classes = outputs.shape[1:]
+    return tf.repeat(targets, members, axis=0), tf.reshape(outputs, (-1, classes))
 
 
 def class_weights(targets: np.ndarray, setting) -> np.ndarray | None:
