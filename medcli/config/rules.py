@@ -13,6 +13,9 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _intensity(config)
     yield from _aims(config)
     yield from _losses(config)
+    yield from _members(config)
+    if config.train.keep == "last" and config.train.early_stopping is not None:
+        yield ("train", "early_stopping"), "expected none with train.keep: last, since it waits for the best"
     yield from _fairness(config)
 
 
@@ -107,3 +110,12 @@ def _group_columns(config: Config, key: Key, columns: list[str]) -> Iterator[tup
         yield key, f"expected columns that data.columns.groups names ({names}), got `{unknown[0]}`"
     if len(set(columns)) < len(columns):
         yield key, f"expected every column once, got {', '.join(columns)}"
+
+
+def _members(config: Config) -> Iterator[tuple[Key, str]]:
+    model = config.model
+    if config.task != "classification" and (model.descriptors or model.members != 1):
+        key = "descriptors" if model.descriptors else "members"
+        yield ("model", key), f"is for classification, not for {config.task}; leave it out"
+    elif model.members == 0 and not model.descriptors:
+        yield ("model", "members"), "expected at least 1, or model.descriptors: true beside 0"

@@ -31,11 +31,8 @@ def build_model(config: Config, plan: Plan) -> keras.Model:
     settings = config.model
     if settings.members == 1 and not settings.descriptors:
         return build_network(config, plan)
-    if plan.task != "classification" or (settings.descriptors and plan.dimensions != 2):
-        key = "model.descriptors" if settings.descriptors else "model.members"
-        raise ConfigError(f"{key}: expected classification{_kind(settings, plan)}; leave it out.")
-    if settings.members == 0 and not settings.descriptors:
-        raise ConfigError("model.members: expected at least 1, got 0; 0 is for model.descriptors: true.")
+    if settings.descriptors and plan.dimensions != 2:
+        raise ConfigError("model.descriptors: expected pictures, got volumes; leave it out.")
     return build_panel(
         lambda: build_network(config, plan),
         _whole(plan),
@@ -43,11 +40,6 @@ def build_model(config: Config, plan: Plan) -> keras.Model:
         members=settings.members,
         descriptors=settings.descriptors,
     )
-
-
-def _kind(settings: Model, plan: Plan) -> str:
-    wanted = " of pictures" if settings.descriptors else ""
-    return f"{wanted}, got {plan.task} of {'pictures' if plan.dimensions == 2 else 'volumes'}"
 
 
 def build_network(config: Config, plan: Plan) -> keras.Model:

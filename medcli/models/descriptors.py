@@ -12,7 +12,8 @@ from keras import ops
 OPPONENT = np.array([[1 / 3, 1, -1 / 2], [1 / 3, -1, -1 / 2], [1 / 3, 0, 1]], np.float32)
 """Red, green, blue to brightness, red against green, blue against yellow."""
 THRESHOLDS = 24
-LEVELS = 5
+LEVELS, COARSEST = 5, 4
+"""Most scales of the texture; none where a side has fewer pixels than this."""
 SMALL = 1e-3
 
 
@@ -40,7 +41,7 @@ class ObjectDescriptors(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         channels = input_shape[-1]
         pairs = channels * (channels - 1) // 2
-        return (input_shape[0], SHAPES + channels * (COLOURS + 2 * LEVELS) + pairs)
+        return (input_shape[0], SHAPES + channels * (COLOURS + 2 * levels(input_shape[1:3])) + pairs)
 
     def get_config(self):
         return super().get_config() | {"momentum": self.momentum}
@@ -59,7 +60,7 @@ def describe(images):
     place = Place(mask)
     mask = mask * ops.exp(-((place.distance_squared / 6) ** 4))  # without what lies far from the main object
     place = Place(mask)
-    skin = field * (1 - ops.max_pool(mask, _odd(mask.shape[1] / 18), strides=1, padding="same"))
+    skin = field * (1 - ops.max_pool(mask, _odd(min(mask.shape[1:3]) / 18), strides=1, padding="same"))
     parts = [outline(mask, place, separation)]
     parts += [edges(mask, bright)]
     parts += [colouring(mask, skin, colours, place)]
@@ -88,6 +89,9 @@ def lit_field(bright):
     low, high = _extremes(bright)
     level = (bright - low) / ops.maximum(high - low, SMALL)
     black = ops.sigmoid((0.18 - level) / 0.02) * _fixed(1 / (1 + np.exp((0.72 - circle) / 0.03)))
+    black = ops.max_pool(
+        black, _odd(min(bright.shape[1:3]) / 18), strides=1, padding="same"
+    )  # and its blurred rim
     return (1 - black) * _fixed(1 / (1 + np.exp(np.clip((corner - 1) / 0.03, -50, 50))))
 
 
@@ -143,9 +147,7 @@ class Place:
         self.turns = [(cosine, sine)]
         for _ in range(orders - 1):
             before = self.turns[-1]
-            self.turns.append(
-                (before[0] * cosine - before[1] * sine, before[1] * cosine + before[0] * sine)
-            )
+            self.turns.append((before[0] * cosine - before[1] * sine, before[1] * cosine + before[0] * sine))
 
     def moment(self, weights, order: int):
         """(batch, channel): how unevenly the weights lie around the centre with `order` lobes, per area."""
@@ -200,19 +202,25 @@ def colouring(mask, skin, colours, place: Place):
     channels = colours.shape[-1]
     for first in range(channels):
         for second in range(first + 1, channels):
-            parts.append(
-                _sum(scaled[..., first : first + 1] * unit[..., second : second + 1]) / place.area
-            )
+            parts.append(_sum(scaled[..., first : first + 1] * unit[..., second : second + 1]) / place.area)
     return ops.concatenate(parts, axis=-1)
 
 
+def levels(size) -> int:
+    """How many scales there are in a picture of (row, column): each has half the size, rounded up, of the one before."""
+    shortest, count = min(size), 0
+    while shortest >= COARSEST and count < LEVELS:
+        shortest, count = (shortest + 1) // 2, count + 1
+    return count
+
+
 def texture(mask, skin, colours):
-    """(batch, 2 levels channels): mean size of the detail at each of five scales, in the object and in the skin, as log.
+    """(batch, 2 levels channels): mean size of the detail at each scale, in the object and in the skin, as log.
 
     Detail is a Laplacian pyramid (Burt and Adelson 1983): an image minus what is left of it at half the size.
     """
     parts = []
-    for _ in range(LEVELS):
+    for _ in range(levels(colours.shape[1:3])):
         size = colours.shape[1:3]
         half = tuple((length + 1) // 2 for length in size)
         coarse = ops.image.resize(smoothed(colours), half, interpolation="bilinear")

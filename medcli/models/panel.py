@@ -45,7 +45,9 @@ def build_panel(
     if descriptors:
         x = ObjectDescriptors(name="descriptors")(inputs)
         x = layers.Dropout(dropout, dtype="float32", name="descriptors_dropout")(x)
-        dense = layers.Dense(num_outputs, kernel_initializer="zeros", dtype="float32", name="descriptors_logits")
+        dense = layers.Dense(
+            num_outputs, kernel_initializer="zeros", dtype="float32", name="descriptors_logits"
+        )
         outputs.append(dense(x))
     for number in range(members):
         network = build()

@@ -222,12 +222,13 @@ class Loop:
         return max(1, round(self.state.planned_epochs / 20))
 
     def _validate(self) -> dict[str, float]:
-        """Measure the averaged weights; keep them when they are the best so far (of equals, the later)."""
+        """Measure the averaged weights; keep them when they are the best so far (of equals, the later), or always."""
         state, began = self.state, time.monotonic()
         with self._averaged_weights():
             measures = self.task.validate(self.model, self.prepared, self.validation)
             score = measures[self.task.monitor]
             better = not state.best or score >= state.best[f"val_{self.task.monitor}"]
+            better = better or self.settings.keep == "last"
             measures = {f"val_{name}": value for name, value in measures.items()}
             if better:
                 state.best = {"epoch": state.epoch} | measures

@@ -203,6 +203,14 @@ def test_wrong_overrides_are_explained(write, override, fault):
             "preprocess: {percentiles: [99, 1]}",
             "preprocess.percentiles: expected two percentiles from 0 to 100, rising, got [99.0, 1.0]",
         ),
+        (
+            "model: {descriptors: true}",
+            "model.descriptors: is for classification, not for detection; leave it out",
+        ),
+        (
+            "train: {keep: last, early_stopping: 5}",
+            "train.early_stopping: expected none with train.keep: last, since it waits for the best",
+        ),
         ("name: a/b", "name: expected a name that can be a folder's, without / and \\"),
     ],
 )
