@@ -37,7 +37,7 @@ def test_outlines_of_a_disc_an_ellipse_and_a_moved_disc():
     assert np.exp(disc[FILLING]) == pytest.approx(1.0, rel=0.05)
     assert np.exp(long[FILLING]) == pytest.approx(0.6, rel=0.08)
     assert disc[OFFSET] < 0.01
-    assert moved[OFFSET] == pytest.approx(15 / 96, rel=0.03)  # 9, 12, 15; in shorter sides
+    assert moved[OFFSET] == pytest.approx(15 / 96, rel=0.05)  # 9, 12, 15; in shorter sides
     assert disc[ELONGATION] < 0.05 < 0.4 < long[ELONGATION]
     assert disc[TOUCHING] < 0.01
     assert disc[SEPARATION] > 0.8  # nearly all variance lies between object and skin

@@ -96,7 +96,7 @@ def lit_field(bright):
 
 
 def dark_object(bright, field):
-    """(batch, row, column, 1) soft mask of what is darker than Otsu's threshold, and how well that separates, (batch, 1).
+    """(batch, row, column, 1) soft mask of what is darker than Otsu's threshold, and (batch, 1) how well it separates.
 
     The threshold is the best of some steps between 2.5 deviations below and 2 above the mean of the field.
     """
@@ -207,7 +207,7 @@ def colouring(mask, skin, colours, place: Place):
 
 
 def levels(size) -> int:
-    """How many scales there are in a picture of (row, column): each has half the size, rounded up, of the one before."""
+    """How many scales there are in a picture of (row, column): each is half as large, rounded up, as the one before."""
     shortest, count = min(size), 0
     while shortest >= COARSEST and count < LEVELS:
         shortest, count = (shortest + 1) // 2, count + 1
