@@ -1,12 +1,15 @@
 """Files that appear whole or not at all: write beside the target, flush to disk, rename."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,8 @@ def atomic_path(target: Path, *, durable: bool = True) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with _named(target):
+            yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
         if durable:
             with open(temporary, "rb") as written:
@@ -37,6 +41,25 @@ def atomic_path(target: Path, *, durable: bool = True) -> Iterator[Path]:
             sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(target: Path) -> Iterator[None]:
+    """A full disk is met in the middle of a file, where Python does not say of which."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) and error.filename is None:
+            error.filename = str(target)
+        raise
+
+
+def sweep(folder: Path, *, age: float = 0.0) -> None:
+    """Remove the temporary files and folders that a killed process left here, untouched for `age` seconds."""
+    for path in folder.glob(".partial-*"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime >= age:
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

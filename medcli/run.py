@@ -14,7 +14,8 @@ history.csv  curves.png  logs/
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from medcli.config.loading import load_config, save_config
 from medcli.config.schema import Config
 from medcli.errors import RunError, UsageError
-from medcli.files import atomic_path, sha256, write_json, write_text
+from medcli.files import atomic_path, sha256, sweep, write_json, write_text
 from medcli.preprocessing.plan import Plan, load_plan, save_plan
 from medcli.preprocessing.prepared import Record, read_manifest, write_manifest
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from medcli.tasks.base import Task
 
 MODEL = "model.keras"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +116,20 @@ class precision:
         keras.config.set_dtype_policy(self.before)
 
 
+@contextmanager
+def new_run(
+    folder: Path, config: Config, plan: Plan, records: Sequence[Record], *, resume: bool, force: bool
+) -> Iterator[None]:
+    """As `create_run`; a folder in which nothing was trained goes again when the preparations within fail."""
+    create_run(folder, config, plan, records, resume=resume, force=force)
+    try:
+        yield
+    except BaseException:
+        if not (folder / MODEL).exists() and not (folder / CHECKPOINTS).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def create_run(
     folder: Path, config: Config, plan: Plan, records: Sequence[Record], *, resume: bool, force: bool
 ) -> None:
@@ -125,8 +141,10 @@ def create_run(
     started = (folder / "config.yaml").is_file()
     if started and resume:
         _check_same(load_config(folder / "config.yaml"), config, folder)
+        sweep(folder)
+        sweep(folder / CHECKPOINTS)
         return
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and {path.name for path in folder.iterdir()} - {"manifest.csv", "plan.yaml"}:
         if not started:
             raise UsageError(
                 f"{folder}: expected an empty or a run folder, found other files; choose another with --run."

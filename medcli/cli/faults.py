@@ -32,6 +32,8 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
     try:
         code = app(args=arguments, prog_name="medcli", standalone_mode=False)
         sys.stdout.flush()
+        if code == INTERRUPTED:  # what Typer makes of Ctrl-C
+            return _told("interrupted", INTERRUPTED)
         return code if isinstance(code, int) else 0
     except BrokenPipeError:  # `medcli ... | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,8 +69,10 @@ def _trace() -> None:
 
 def _about_file(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
-    if error.errno == errno.ENOSPC:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return f"{where}no space left on the disk; nothing half-written was kept. Free some and run again."
+    if error.errno == errno.EFBIG:
+        return f"{where}larger than a file may become here; nothing half-written was kept. See `ulimit -f`."
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return f"{where}permission denied; choose a folder that may be written, or a file that may be read."
     return f"{where}{error.strerror or type(error).__name__}"

@@ -71,7 +71,6 @@ def preprocess(
             },
         )
     if summary.left_out:
-        raise SomeCasesFailed(
-            f"{summary.left_out} cases were left out; see {summary.folder / 'problems.csv'}"
-        )
+        count = "1 case was" if summary.left_out == 1 else f"{summary.left_out} cases were"
+        raise SomeCasesFailed(f"{count} left out; see {summary.folder / 'problems.csv'}")
     return None

@@ -36,7 +36,7 @@ from medcli.evaluation.robustness import Robustness
 from medcli.evaluation.robustness_page import robustness_section
 from medcli.evaluation.sites import Sites, measure_sites
 from medcli.evaluation.why import load_explanations, summary, why_section
-from medcli.files import sync_folder, write_csv, write_json
+from medcli.files import sweep, sync_folder, write_csv, write_json
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES
 from medcli.progress import Progress, ignore
 from medcli.refusal.learned import Refusal
@@ -321,10 +321,15 @@ def _write(
     )
 
 
+_FORGOTTEN = 3600.0
+"""Seconds after which a half-written result belongs to a process that was killed."""
+
+
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder that takes the target's place at the end, or is removed on a fault."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target.parent, age=_FORGOTTEN)
     temporary = Path(tempfile.mkdtemp(prefix=f".partial-{target.name}-", dir=target.parent))
     old = temporary.with_name(temporary.name + "-old")
     try:

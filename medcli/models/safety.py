@@ -12,6 +12,7 @@ is done here. And a fault that makes a library do the file's bidding, instead of
 open models only from people you trust.
 """
 
+import errno
 import math
 import re
 import shutil
@@ -24,7 +25,7 @@ from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -93,8 +94,8 @@ def _unpack(path: Path, weights: Path) -> tuple[dict[str, Any], int]:
     verify_checksum(path)
     with _archive(path) as archive:
         config = check_config(archive.read(CONFIG), str(path))
-        with archive.open(WEIGHTS) as member, open(weights, "wb") as target:
-            shutil.copyfileobj(member, target, MEGABYTE)
+        with archive.open(WEIGHTS) as member:
+            _copy(member, weights)
     return config, _check_weights(weights, path)
 
 
@@ -202,6 +203,16 @@ def _local_keras_file(path: Path | str) -> Path:
             f"{path}: expected a .keras file; {path.suffix or 'other'} files may carry code; save as .keras."
         )
     return path
+
+
+def _copy(member: IO[bytes], weights: Path) -> None:
+    try:
+        with open(weights, "wb") as target:
+            shutil.copyfileobj(member, target, MEGABYTE)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OSError(error.errno, error.strerror, str(weights)) from None
+        raise
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from medcli.calibration import Calibration
 from medcli.case import Case
 from medcli.config.schema import Predict
 from medcli.errors import DataError, MedcliError, UsageError
-from medcli.files import read_csv, sha256, write_csv, write_json
+from medcli.files import read_csv, sha256, sweep, write_csv, write_json
 from medcli.image import Image
 from medcli.io.writers import write_picture
 from medcli.prediction.inputs import cases_for
@@ -106,6 +106,9 @@ def predict(
     refusal = Refusal.of(run)
     made_by = _made_by(run, settings, calibration, refusal)
     _check_folder(out, made_by, force=force, resume=resume)
+    if force or resume:
+        sweep(out)
+        sweep(out / OVERLAYS)
     writer = writer_for(run.plan, out, cases, calibration, refusal)
     ledger = Ledger(out, writer, [case.name for case in cases])
     resumed = ledger.take_over() if resume else set()

@@ -390,5 +390,6 @@ def _died(case: Case, death: WorkerDied) -> str:
 
 
 def _nothing_left(problems: Sequence[Problem]) -> str:
-    reasons = list(dict.fromkeys(problem.reason for problem in problems if problem.left_out))
-    return f"No usable case is left; {len(problems)} problems, the first: {reasons[0] if reasons else 'none'}"
+    first = next((problem for problem in problems if problem.left_out), None)
+    told = "none" if first is None else f"{first.file}: {first.reason}" if first.file else first.reason
+    return f"No usable case is left; {len(problems)} problems, the first: {told}"

@@ -105,7 +105,7 @@ def check_space(out: Path, needed: float) -> None:
     free = shutil.disk_usage(out).free
     if needed > 0.98 * free:
         raise MedcliError(
-            f"{out}: the prepared cases need about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free; "
+            f"{out}: the prepared cases need about {_size(needed)}, {_size(free)} are free; "
             f"free some space or choose another --out."
         )
 
@@ -118,3 +118,8 @@ def disk_fault(error: OSError, out: Path) -> MedcliError:
         )
     what = error.strerror or type(error).__name__
     return MedcliError(f"{error.filename or out}: cannot be used ({what}); correct this and run again.")
+
+
+def _size(count: float) -> str:
+    """Bytes as a person reads them."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

@@ -16,7 +16,7 @@ from medcli.datasets.feed import feed
 from medcli.devices import use_xla
 from medcli.errors import RunError
 from medcli.preprocessing.prepared import Prepared, Record
-from medcli.run import save_model
+from medcli.run import CHECKPOINTS, save_model
 from medcli.tasks.base import Task
 from medcli.training.checkpoint import Checkpoints, State
 from medcli.training.length import epochs, steps_per_epoch
@@ -71,7 +71,7 @@ class Loop:
         self.total_steps = tf.Variable(self.epochs * self.steps_per_epoch, dtype=tf.int64, trainable=False)
         self.peak = peak_learning_rate(self.settings)
         self.state = State(planned_epochs=self.epochs)
-        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.checkpoints = Checkpoints(folder / CHECKPOINTS)
         self.history = History(folder, tensorboard=self.settings.tensorboard)
         self.signal: int | None = None
         self.steps_per_call = 1

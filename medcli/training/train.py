@@ -19,7 +19,7 @@ from medcli.models.choose import resolve
 from medcli.models.safety import transfer_weights
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared
-from medcli.run import MODEL, create_run, precision, write_environment
+from medcli.run import MODEL, new_run, precision, write_environment
 from medcli.tasks.base import FittedAtOnce
 from medcli.tasks.choose import task_for
 from medcli.tasks.fairness import groups_of
@@ -67,50 +67,61 @@ def train(
             check_group_thresholds(plan)
     if smoke:
         training, validation = training[:SMOKE_CASES], validation[:SMOKE_CASES]
+    weights = given_weights(config)
     groups = groups_of(config, plan, prepared, training, validation, smoke=smoke)
 
-    create_run(run_folder, config, plan, prepared.records, resume=resume, force=force)
-    if groups is not None:
-        write_json(run_folder / GROUPS, groups)
-        on_event({"event": "groups", "left_alone": groups["left_alone"]})
-    strategy = setup_devices(config.train.devices, deterministic=config.deterministic)
-    keras.utils.set_random_seed(config.seed)
-    policy, why = choose_precision(config.train.mixed_precision)
-    task = task_for(config, plan)
-    with precision(policy), strategy.scope():
-        loop: Loop | AtOnce
-        if isinstance(task, FittedAtOnce):
-            loop = AtOnce(task, prepared, training, validation, run_folder, on_event, started)
-        else:
-            loop = Loop(task, prepared, training, validation, run_folder, strategy, policy, on_event, started)
-    write_environment(
-        run_folder,
-        {
-            "precision": {"policy": policy, "reason": why},
-            "devices": [device.name for device in tf.config.list_logical_devices()],
-            "replicas": strategy.num_replicas_in_sync,
-            "seed": config.seed,
-            "deterministic": config.deterministic,
-            "smoke": smoke,
-            "parameters": loop.model.count_params(),
-            "training_cases": len(training),
-            "validation_cases": len(validation),
-        },
-    )
-    if config.model.weights not in ("none", "imagenet"):
-        start_from(loop, Path(config.model.weights))
-    if resume:
-        loop.restore()
+    with new_run(run_folder, config, plan, prepared.records, resume=resume, force=force):
+        if groups is not None:
+            write_json(run_folder / GROUPS, groups)
+            on_event({"event": "groups", "left_alone": groups["left_alone"]})
+        strategy = setup_devices(config.train.devices, deterministic=config.deterministic)
+        keras.utils.set_random_seed(config.seed)
+        policy, why = choose_precision(config.train.mixed_precision)
+        task = task_for(config, plan)
+        with precision(policy), strategy.scope():
+            loop: Loop | AtOnce
+            if isinstance(task, FittedAtOnce):
+                loop = AtOnce(task, prepared, training, validation, run_folder, on_event, started)
+            else:
+                loop = Loop(
+                    task, prepared, training, validation, run_folder, strategy, policy, on_event, started
+                )
+        write_environment(
+            run_folder,
+            {
+                "precision": {"policy": policy, "reason": why},
+                "devices": [device.name for device in tf.config.list_logical_devices()],
+                "replicas": strategy.num_replicas_in_sync,
+                "seed": config.seed,
+                "deterministic": config.deterministic,
+                "smoke": smoke,
+                "parameters": loop.model.count_params(),
+                "training_cases": len(training),
+                "validation_cases": len(validation),
+            },
+        )
+        if weights is not None:
+            start_from(loop, weights)
+        if resume:
+            loop.restore()
     result = loop.run()
     learn_after_training(run_folder, task, loop.model, prepared, validation)
     return result
 
 
-def start_from(loop: Loop | AtOnce, path: Path) -> None:
-    """Take over the weights of an earlier run (its folder) or of a model.keras, as far as they fit."""
+def given_weights(config: Config) -> Path | None:
+    """The file to start from, of an earlier run (its folder) or a model.keras; None: not from a file."""
+    if config.model.weights in ("none", "imagenet"):
+        return None
+    path = Path(config.model.weights)
     file = path / MODEL if path.is_dir() else path
     if not file.is_file():
         raise RunError(f"{file}: no such weights; model.weights names a run folder or a model.keras.")
+    return file
+
+
+def start_from(loop: Loop | AtOnce, file: Path) -> None:
+    """Take over the weights of a file as far as they fit."""
     filled, total = transfer_weights(loop.model, file)
     loop.reset_averages()
     loop.on_event({"event": "weights", "file": str(file), "filled": filled, "total": total})
