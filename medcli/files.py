@@ -30,7 +30,7 @@ def atomic_path(target: Path, *, durable: bool = True) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        with _named(target):
+        with full_disk_names(target):
             yield temporary
         os.chmod(temporary, 0o666 & ~_umask())
         if durable:
@@ -44,8 +44,8 @@ def atomic_path(target: Path, *, durable: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def _named(target: Path) -> Iterator[None]:
-    """A full disk is met in the middle of a file, where Python does not say of which."""
+def full_disk_names(target: Path) -> Iterator[None]:
+    """Put the file or folder into the fault when the disk is full, of which Python says only that."""
     try:
         yield
     except OSError as error:

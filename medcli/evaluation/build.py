@@ -36,7 +36,7 @@ from medcli.evaluation.robustness import Robustness
 from medcli.evaluation.robustness_page import robustness_section
 from medcli.evaluation.sites import Sites, measure_sites
 from medcli.evaluation.why import load_explanations, summary, why_section
-from medcli.files import sweep, sync_folder, write_csv, write_json
+from medcli.files import full_disk_names, sweep, sync_folder, write_csv, write_json
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES
 from medcli.progress import Progress, ignore
 from medcli.refusal.learned import Refusal
@@ -333,7 +333,8 @@ def whole_folder(target: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f".partial-{target.name}-", dir=target.parent))
     old = temporary.with_name(temporary.name + "-old")
     try:
-        yield temporary
+        with full_disk_names(target):
+            yield temporary
         temporary.chmod(0o755)
         if target.exists():
             os.replace(target, old)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from medcli.errors import UsageError
-from medcli.files import sync_folder, write_csv, write_text
+from medcli.files import full_disk_names, sync_folder, write_csv, write_text
 from medcli.progress import Progress, ignore
 from medcli.sampledata.configs import HEADER, config_text
 from medcli.sampledata.faults import add_faults
@@ -54,8 +54,9 @@ def write_sample(
     try:
         folder = temporary / "data"
         folder.mkdir()
-        _fill(folder, kind, format, KINDS[kind].cases if cases is None else cases, seed, faulty, progress)
-        write_text(folder / CONFIG, config_text(kind, format, f"{out.as_posix()}/{CONFIG}"))
+        with full_disk_names(out):
+            _fill(folder, kind, format, KINDS[kind].cases if cases is None else cases, seed, faulty, progress)
+            write_text(folder / CONFIG, config_text(kind, format, f"{out.as_posix()}/{CONFIG}"))
         _move(folder, out, temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

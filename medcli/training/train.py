@@ -134,6 +134,11 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
     `data` or `preprocess` section says something else than the prepared folder is refused.
     """
     made_with = load_config(prepared.folder / "config.yaml")
+    if config.task != made_with.task:
+        raise RunError(
+            f"{prepared.folder}: was prepared for {made_with.task}, the config is for {config.task}; name the prepared "
+            "folder of this config, or run `medcli preprocess` with it."
+        )
     differing = [
         f"{section}.{key}"
         for section in ("data", "preprocess")
@@ -141,7 +146,7 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
         .model_dump(exclude={"root", "workers", "max_memory_gb"})
         .items()
         if value != getattr(made_with, section).model_dump()[key]
-    ] + (["task"] if config.task != made_with.task else [])
+    ]
     if differing:
         raise RunError(
             f"{prepared.folder}: was prepared with other settings ({', '.join(differing)}); "
