@@ -23,7 +23,6 @@ from medcli.explain.result import Answer, Explained, Explanation, Likeness
 from medcli.explain.verdict import judge
 from medcli.image import Image
 from medcli.io.masks import read_mask
-from medcli.io.readers import read_channels
 from medcli.prediction.predictor import Predictor
 from medcli.preprocessing.geometry import Placement
 from medcli.preprocessing.labels import map_labels
@@ -112,7 +111,7 @@ class _Work:
 
     def explain(self, case: Case) -> Explained:
         start = perf_counter()
-        image = read_channels(case.images)
+        image = self.predictor.read(case)
         array, placement = prepare(image, self.predictor.run.plan)
         targets = self.network.task.targets(
             self.network.model,

@@ -75,5 +75,5 @@ def _of_curves(curves: Curves) -> tuple[Word, str]:
 def _of_correlation(correlation: float) -> tuple[Word, str]:
     text = f"rank correlation {correlation:.2f} with maps of networks without what they learned"
     if correlation >= ALIKE:
-        return "failed", f"{text}: it shows the image, not the network"
+        return "failed", f"{text}: it hardly depends on what the network learned"
     return ("passed" if correlation < UNLIKE else "cannot be told"), text

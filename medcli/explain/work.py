@@ -105,29 +105,22 @@ def explain(
             if number == 0 and force:
                 _clear(out)
             ledger.note(case, outcome)
-    finally:
+    finally:  # what there is when somebody interrupts, too
         if ledger.rows:
-            ledger.save_status()
+            ledger.save(settings, notes)
     if len(ledger.failed) == len(cases):
         name, reason = next(iter(ledger.failed.items()))
         raise DataError(
             f"Every case failed ({len(cases)} in all), see {out / STATUS}; the first, {name}: {reason}"
         )
-    methods = by_method(ledger.kept)
-    write_json(
-        out / CONTENT,
-        {
-            "medcli": __version__,
-            "run": run.folder.name,
-            "model": sha256(run.model_path),
-            "explain": settings.model_dump(mode="json"),
-            "rule": RULE,
-            "methods": methods,
-            "cases": ledger.content,
-        },
+    return Summary(
+        out,
+        len(cases),
+        ledger.failed,
+        by_method(ledger.kept),
+        failures(ledger.kept),
+        perf_counter() - start,
     )
-    write_page(out / PAGE, run, ledger.kept, ledger.pictures, ledger.failed, notes)
-    return Summary(out, len(cases), ledger.failed, methods, failures(ledger.kept), perf_counter() - start)
 
 
 @dataclass
@@ -156,8 +149,22 @@ class _Ledger:
             self.failed[case.name] = status
         self.rows.append({"case": case.name, "status": status, "seconds": f"{seconds:.3f}"})
 
-    def save_status(self) -> None:
+    def save(self, settings: Explain, notes: Sequence[str]) -> None:
+        """The files about all cases together."""
         write_csv(self.out / STATUS, self.rows, ["case", "status", "seconds"])
+        if not self.kept:
+            return
+        content = {
+            "medcli": __version__,
+            "run": self.run.folder.name,
+            "model": sha256(self.run.model_path),
+            "explain": settings.model_dump(mode="json"),
+            "rule": RULE,
+            "methods": by_method(self.kept),
+            "cases": self.content,
+        }
+        write_json(self.out / CONTENT, content)
+        write_page(self.out / PAGE, self.run, self.kept, self.pictures, self.failed, notes)
 
     def _write(self, found: Explained) -> None:
         answers = []

@@ -219,7 +219,7 @@ def test_classification_by_the_command_line(tmp_path, capfd):
 
 def test_another_class_and_several(tmp_path):
     run = Run.open(make_run(tmp_path, "classification", model={"name": "cnn", "width": 4}))
-    predictor = Predictor.load(run)
+    predictor = Predictor.load(run, policy="mixed_bfloat16")  # maps are made in float32 all the same
     cases = cases_for(run, [picture(tmp_path / "in" / "a.png", (16, 24))])
     settings = Explain(methods=["layercam"], check=False, top=2)
     ((_, found),) = explain_cases(predictor, cases, settings=settings)
