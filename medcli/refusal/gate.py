@@ -145,7 +145,7 @@ class Usual(BaseModel):
             so that units do not matter.
         span: From the lowest to the highest of these.
         template: Mean coarse picture.
-        likeness, middle, skewness: Of the template, and see `Look`.
+        likeness: To the mean of the others. middle, skewness: See `Look`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -184,7 +184,7 @@ class Usual(BaseModel):
             levels=[_ranges(channel) for channel in levels.transpose(1, 0, 2)] if absolute else None,
             span=float(levels[..., -1].max() - levels[..., 0].min()),
             template=[round(float(value), 4) for value in template],
-            likeness=Range.of([_likeness(one, template) for one in looks]),
+            likeness=Range.of([_likeness(one, len(looks) * template - one.coarse) for one in looks]),
             middle=Range.of([one.middle for one in looks]),
             skewness=Range.of([one.skewness for one in looks]),
         )
@@ -218,11 +218,7 @@ class Usual(BaseModel):
             yield "size", f"Size {_numbers(seen.extent)}, in training {_texts(self.extent)}."
 
     def _values(self, seen: Look) -> Iterator[tuple[str, str]]:
-        numbers = (_likeness(seen, np.array(self.template)), seen.middle, seen.skewness)
-        turned = (-numbers[0], 1 - numbers[1], -numbers[2])
-        ranges = (self.likeness, self.middle, self.skewness)
-        usual = all(one.holds(value, OF_SPAN) for one, value in zip(ranges, numbers, strict=True))
-        if not usual and all(one.holds(value) for one, value in zip(ranges, turned, strict=True)):
+        if self._inverted(seen):
             yield "inverted", "Its negative is like the training images, the image is not."
         if self.levels is None or len(self.levels) != len(seen.levels):
             return
@@ -232,6 +228,19 @@ class Usual(BaseModel):
                     where = f" of channel {channel}" if len(self.levels) > 1 else ""
                     yield "intensity", f"Percentile {level}{where} is {value:.4g}, in training {one}."
                     return
+
+    def _inverted(self, seen: Look) -> bool:
+        """By the numbers that tell a training image from its negative: those whose range lies on one side of the
+        value that both would share. Noise and textures have none."""
+        likeness = _likeness(seen, np.array(self.template))
+        numbers = (
+            (self.likeness, likeness, 0.0),
+            (self.middle, seen.middle, 0.5),
+            (self.skewness, seen.skewness, 0.0),
+        )
+        telling = [one for one in numbers if one[0].low > one[2] or one[0].high < one[2]]
+        unlike = any(not usual.holds(value, OF_SPAN) for usual, value, _ in telling)
+        return unlike and all(usual.holds(2 * shared - value) for usual, value, shared in telling)
 
 
 def _likeness(seen: Look, template: np.ndarray) -> float:

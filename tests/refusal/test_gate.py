@@ -53,6 +53,16 @@ def test_each_fault_has_its_code(usual):
     assert codes(usual, Image(chest(3, (100, 130)))) == [], "twice the size may pass"
 
 
+def test_noise_has_no_negative():
+    """Nothing tells a texture from its negative, so that none is called inverted."""
+    noise = [
+        np.random.default_rng(seed).normal(100, 20, (9, 12, 1)).clip(0, 255).astype(np.uint8)
+        for seed in range(200)
+    ]
+    of_few = Usual.of([look(Image(one), plan()) for one in noise[:12]], plan())
+    assert not any("inverted" in codes(of_few, Image(one)) for one in noise[12:])
+
+
 def test_the_sentence_has_the_numbers(usual):
     ((code, text),) = usual.faults(look(Image(chest(5) / np.float32(255)), plan()))
     assert code == "intensity" and text.startswith("Percentile 1 is 0.") and "in training" in text
