@@ -157,6 +157,24 @@ def test_config_that_was_prepared_otherwise_is_refused(undisturbed, tmp_path):
         train(other, folder / "prepared", tmp_path / "run")
 
 
+def test_what_was_prepared_for_another_task_is_refused(tmp_path):
+    prepared_folder(tmp_path / "prepared", "classification", **SETTINGS)
+    other = prepared_folder(tmp_path / "other", "segmentation", **SETTINGS)
+    with pytest.raises(RunError, match="was prepared for classification, the config is for segmentation"):
+        train(other, tmp_path / "prepared", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_weights_that_cannot_be_read_leave_no_run(tmp_path):
+    config = prepared_folder(tmp_path / "prepared", "classification", **SETTINGS)
+    (tmp_path / "net.keras").write_bytes(b"PK nonsense")
+    for name, message in {"net.keras": "not a whole .keras file", "none.keras": "no such weights"}.items():
+        model = config.model.model_copy(update={"weights": str(tmp_path / name)})
+        with pytest.raises(RunError, match=message):
+            train(config.model_copy(update={"model": model}), tmp_path / "prepared", tmp_path / "new")
+        assert not (tmp_path / "new").exists()
+
+
 def test_a_loss_that_is_not_a_number_stops_with_advice(tmp_path):
     config = prepared_folder(tmp_path / "prepared", "classification", **SETTINGS)
     from medcli.files import write_array
