@@ -87,6 +87,11 @@ def _fairness(config: Config) -> Iterator[tuple[Key, str]]:
                 (*section, "columns"),
                 f"expected columns to divide the cases by, since {asked} is {getattr(settings, asked)}, got none",
             )
+        if config.model.name == "features":
+            yield (
+                (*section, asked),
+                "expected the default with `model.name: features`, which is fitted at once",
+            )
     if config.task != "classification":
         if settings.method not in ("none", "sampling"):
             yield (

@@ -211,6 +211,7 @@ def test_wrong_overrides_are_explained(write, override, fault):
             "train: {keep: last, early_stopping: 5}",
             "train.early_stopping: expected none with train.keep: last, since it waits for the best",
         ),
+        ("train: {loss: dice}", "train.loss: expected `auto` for detection, got `dice`"),
         ("name: a/b", "name: expected a name that can be a folder's, without / and \\"),
     ],
 )
