@@ -52,7 +52,9 @@ def explain(
             help="Without inputs: train, val, test or all. [default: test if there is one, else val]"
         ),
     ] = None,
-    cases: Annotated[int, typer.Option(metavar="N", help="Without inputs: so many, evenly chosen.")] = 8,
+    cases: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Without inputs: so many, evenly chosen.")
+    ] = 8,
     set_: Set = [],  # noqa: B006  Typer copies it
     force: Force = False,
     dry_run: DryRun = False,
@@ -120,9 +122,19 @@ def _cases(run, inputs, out, other, split, number):
 
     selection = select_cases(run, data=other, split=split or (None if other else run.config.evaluate.split))
     total = len(selection.cases)
-    places = sorted({round(place * (total - 1) / max(number - 1, 1)) for place in range(min(number, total))})
-    notes = [f"{len(places)} of {total} cases of the part '{selection.part}', evenly chosen."]
-    return [selection.cases[place] for place in places], selection.plan, notes
+    chosen = evenly(total, number)
+    notes = [f"{len(chosen)} of {total} cases of the part '{selection.part}', evenly chosen."]
+    return [selection.cases[place] for place in chosen], selection.plan, notes
+
+
+def evenly(total: int, number: int) -> list[int]:
+    """At most `number` places out of `total`, from the first to the last.
+
+    >>> evenly(10, 4), evenly(4, 8), evenly(5, 1)
+    ([0, 3, 6, 9], [0, 1, 2, 3], [0])
+    """
+    number = min(number, total)
+    return [round(place * (total - 1) / max(number - 1, 1)) for place in range(number)]
 
 
 def _show(summary: "Summary", json: bool) -> None:

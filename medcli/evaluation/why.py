@@ -3,7 +3,8 @@
 explanations.json    per case what was explained, and what the check of its map says; see `Explanation.as_json`
 pictures/why_*.png   the maps over the images
 
-Activation maps alone are made, which are quick; `medcli explain` has the other methods.
+Of classifiers an activation map and integrated gradients; of boxes and regions integrated gradients alone, as activation
+maps mostly fail their check there (docs/explain.md). `medcli explain` has the other methods.
 """
 
 import json
@@ -26,7 +27,7 @@ from medcli.progress import Progress, ignore
 FILE = "explanations.json"
 SECONDS = 20.0
 """No further case is begun when it would end later than this."""
-METHODS = {"classification": "gradcam", "detection": "layercam", "segmentation": "layercam"}
+METHODS = {"classification": ["gradcam", "ig"], "detection": ["ig"], "segmentation": ["ig"]}
 VERDICTS = ("passed", "failed", "cannot be told")
 
 
@@ -49,7 +50,7 @@ def explain_worst(
     from medcli.explain.picture import picture
 
     settings = predictor.run.config.explain
-    chosen = [METHODS[plan.task]] if settings.methods == "auto" else settings.methods
+    chosen = METHODS[plan.task] if settings.methods == "auto" else settings.methods
     settings = settings.model_copy(update={"methods": chosen, "top": 1, "windows": 1})
     drawn: list[tuple[np.ndarray, str]] = []
     captions: dict[str, str] = {}

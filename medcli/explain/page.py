@@ -32,9 +32,7 @@ def write_page(
     report.heading("Can the maps be believed?").table([_shown(row) for row in rows], _caption(rows))
     if any("verdict" in one.content for one in kept):
         report.paragraph(RULE)
-    report.heading("Maps")
-    for shown in pictures:
-        report.pictures([shown], wide=True)
+    report.heading("Maps").pictures(pictures, wide=True, shows="Image beside maps of the evidence, case")
     report.heading("Every map").table([_line(one) for one in kept], "Click on a column's head to sort.")
     report.write(path)
 

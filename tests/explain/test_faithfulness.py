@@ -148,6 +148,14 @@ def test_what_makes_a_map_useless_is_told():
     assert judge(GOOD, 0.0, completeness_error=0.02).word == "passed"
 
 
+def test_cases_are_chosen_evenly():
+    from medcli.cli.explain import evenly
+
+    assert evenly(10, 4) == [0, 3, 6, 9]
+    assert evenly(4, 8) == [0, 1, 2, 3]
+    assert evenly(5, 1) == [0]
+
+
 def test_areas():
     assert area(np.ones(len(FRACTIONS))) == pytest.approx(1)
     assert area(1 - np.array(FRACTIONS)) == pytest.approx(0.5)
