@@ -3,8 +3,8 @@
 explanations.json    per case what was explained, and what the check of its map says; see `Explanation.as_json`
 pictures/why_*.png   the maps over the images
 
-Of classifiers an activation map and integrated gradients; of boxes and regions integrated gradients alone, as activation
-maps mostly fail their check there (docs/explain.md). `medcli explain` has the other methods.
+Of classifiers an activation map and integrated gradients; of boxes and regions integrated gradients alone, as
+activation maps mostly fail their check there (docs/explain.md). `medcli explain` has the other methods.
 """
 
 import json
