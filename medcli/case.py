@@ -29,10 +29,12 @@ class Case:
     patient: Patients, not cases, are split; the case's own name when nothing else is known.
     groups: Columns to report by (sex, age, site, ...), as text; "" when missing.
     split: "train", "val" or "test" when the data say so, else None.
-    classes: Classification: the class names that apply (one, or several when multi-label).
+    classes: Classification: the class names that apply (one, or several when multi-label). Detection from masks: the
+        class of each mask file, where the files tell it.
     boxes: Detection: the true boxes in pixels of the image; None when the case has no annotation at all, which is
-        not the same as an image known to be empty.
-    masks: Segmentation: label files; one with ids, or several binary ones in the order of the classes.
+        not the same as an image known to be empty, or when they are those of the objects in `masks`.
+    masks: Segmentation: label files; one with ids, or several binary ones in the order of the classes. Detection: files
+        whose objects are to be found.
     """
 
     name: str

@@ -65,7 +65,7 @@ class Data(Section):
     )
     labels: str | dict[str, str] | None = Field(
         None,
-        description="Labels: a pattern with `{case}` for masks (NIfTI, PNG, DICOM SEG, RTSTRUCT; a mapping `class: pattern` for one binary file per class), the folder of VOC XML or YOLO text, or the COCO JSON.",
+        description="Labels: a pattern with `{case}` for masks (NIfTI, PNG, DICOM SEG, RTSTRUCT; a mapping `class: pattern` for one binary file per class; detection: with `*` one file per object), the folder of VOC XML or YOLO text, or the COCO JSON.",
     )
     table: str | None = Field(None, description="CSV or TSV with one line per case: image, label, patient, groups; joined by case or patient when labels come from elsewhere.")
     columns: Columns = Field(Columns(), description="Columns of the table.")
@@ -74,7 +74,7 @@ class Data(Section):
         description="Class names in order; default: those found, sorted. Segmentation: names of label ids 1, 2, ... in order, or a mapping from name to the id or ids in the file.",
     )
     labels_are: Literal["auto", "ids", "binary", "instances"] = Field(
-        "auto", description="Segmentation masks: ids = value is the class; binary = anything above zero is the one class (0/255, 0/1); instances = every object has its own id, all of one class."
+        "auto", description="Masks: ids = value is the class; binary = anything above zero is the one class (0/255, 0/1); instances = every object has its own id, all of one class. Detection draws a box around every connected part (ids, binary) or id (instances)."
     )
     patient: str | None = Field(None, description="Regular expression with one group that takes the patient from the case's name, for example `^(\\d+)` .")
     lists: dict[Literal["train", "val", "test"], str] | None = Field(None, description="Text files that list the cases of each part (VOC's ImageSets).")

@@ -20,6 +20,7 @@ from medcli.image import Image
 from medcli.metrics import detection as metrics
 from medcli.metrics.samples import DETECTION_GAPS, Sample, detection_sample
 from medcli.prediction.result import Prediction
+from medcli.preprocessing.objects import with_boxes
 from medcli.preprocessing.plan import Plan
 
 FILE = "detections.json"
@@ -44,7 +45,7 @@ class DetectionJudge:
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
         assert prediction.boxes is not None
-        truth, found = case.boxes, prediction.boxes
+        truth, found = with_boxes(case, image, self.plan).boxes, prediction.boxes
         if truth is None:
             raise DataError("Expected an annotation with the true boxes, found none; annotate the case.")
         judged = self._judged(case.name, truth, found)

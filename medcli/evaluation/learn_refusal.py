@@ -15,6 +15,7 @@ from medcli.image import Image
 from medcli.metrics.risk import THRESHOLDS
 from medcli.metrics.unusual import reference, unlikeness
 from medcli.prediction.result import Prediction, Signals
+from medcli.preprocessing.objects import with_boxes
 from medcli.progress import Progress, ignore
 from medcli.refusal.gate import Look, Usual
 from medcli.refusal.learned import Learned, Made, Record, Refusal, save
@@ -89,6 +90,7 @@ def learn(predictor: "Predictor", progress: Progress = ignore) -> tuple[Record, 
                 continue
             if seen is validation and judge is not None:
                 try:
+                    case = with_boxes(case, image, run.plan)
                     seen.quality.append(judge.add(case, image, outcome).quality)
                 except MedcliError:  # without a truth there is nothing to learn from
                     continue

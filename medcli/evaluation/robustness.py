@@ -45,6 +45,7 @@ from medcli.image import Image
 from medcli.metrics.bootstrap import LEVEL, divide, mean_of_known, patient_weights, percentile_interval
 from medcli.metrics.samples import Sample
 from medcli.prediction.result import Prediction
+from medcli.preprocessing.objects import with_boxes
 from medcli.preprocessing.plan import Plan
 from medcli.progress import Progress, ignore
 
@@ -329,6 +330,7 @@ class _Work:
                 if isinstance(outcome, MedcliError):
                     raise outcome
                 turn = turns.get(case.name)
+                case = with_boxes(case, clean.of(case).image, self.plan)
                 judge.add(
                     case if turn is None else _truth_turned(case, turn),
                     clean.of(case).image,

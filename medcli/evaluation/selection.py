@@ -12,6 +12,7 @@ from medcli.case import Case, Source
 from medcli.config.schema import Config
 from medcli.errors import ConfigError, DataError, UsageError
 from medcli.io.cases import Discovery, discover
+from medcli.preprocessing.objects import kind_of_objects
 from medcli.preprocessing.plan import Plan
 from medcli.run import Run
 
@@ -109,6 +110,10 @@ def _other(run: Run, data: Config, wanted: str | None) -> Selection:
     plan = run.plan
     if plan.task == "segmentation":
         plan = plan.model_copy(update={"label_ids": _label_ids(discovery, plan)})
+    if plan.task == "detection" and any(case.masks for case in discovery.cases):
+        plan = plan.model_copy(
+            update={"label_ids": _label_ids(discovery, plan), "objects": _objects(discovery, data, plan)}
+        )
     cases = [case for case in _in_the_runs_classes(discovery, plan) if part in ("all", case.split)]
     seen = _trained_on(run)
     known = sum(any(_place(source) in seen for source in case.images) for case in cases)
@@ -159,11 +164,22 @@ def _label_ids(discovery: Discovery, plan: Plan) -> list[list[int]]:
             f"The data have the classes {', '.join(discovery.classes)}, the run {', '.join(plan.classes)}; "
             "name them alike in data.classes."
         )
-    if any(len(case.masks) > 1 for case in discovery.cases):
+    if plan.task == "detection" and any(case.classes for case in discovery.cases):
+        return []  # the files tell the classes
+    if plan.task == "segmentation" and any(len(case.masks) > 1 for case in discovery.cases):
         return [[discovery.classes.index(name) + 1] for name in plan.classes]
     if discovery.label_ids is None:
         return plan.label_ids
     return [discovery.label_ids[name] for name in plan.classes] if discovery.label_ids else []
+
+
+def _objects(discovery: Discovery, data: Config, plan: Plan) -> str:
+    """What one object is in the masks of other data: as they say, else as in the run's own."""
+    files = [Counter(case.classes or [""] * len(case.masks)) for case in discovery.cases]
+    most = max(max(count.values(), default=0) for count in files)
+    if data.data.labels_are == "auto" and most == 1 and plan.objects:
+        return plan.objects
+    return kind_of_objects(data.data, [], most)[0]
 
 
 def _place(source: Source) -> tuple[Path, str]:

@@ -26,6 +26,7 @@ from medcli.io.masks import read_mask
 from medcli.prediction.predictor import Predictor
 from medcli.preprocessing.geometry import Placement
 from medcli.preprocessing.labels import map_labels
+from medcli.preprocessing.objects import with_boxes
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepare import prepare
 from medcli.progress import Progress, ignore
@@ -256,14 +257,15 @@ def _restored(maps, windows: Sequence[_Window], placement: Placement) -> tuple[n
 def _truth(case: Case, image: Image, plan: Plan, kind: int, box: np.ndarray | None) -> np.ndarray | None:
     """bool (spatial): the object that a found box means, or everything that the masks give this class."""
     if box is not None:
-        if case.boxes is None:
+        boxes = with_boxes(case, image, plan).boxes
+        if boxes is None:
             return None
-        same = case.boxes.take((case.boxes.classes == kind) & ~case.boxes.crowd)
+        same = boxes.take((boxes.classes == kind) & ~boxes.crowd)
         overlaps = iou_matrix(box[None], same.corners)[0]
         if not len(same) or overlaps.max() < TRUE_BOX:
             return None
         return _filled(same.corners[int(overlaps.argmax())], image.shape)
-    if not case.masks:
+    if not case.masks or plan.task == "detection":
         return None
     return map_labels(read_mask(case.masks, image), plan) == kind + 1
 

@@ -31,11 +31,16 @@ def find_cases(pattern: str, root: Path) -> dict[str, Path]:
     time for the same text; `*` and `?` stand for any characters of one level. Hidden files are never taken.
     Where one case matches several paths (`{case}.*`) the first in order of the path wins.
     """
+    return {case: paths[0] for case, paths in find_all(pattern, root).items()}
+
+
+def find_all(pattern: str, root: Path) -> dict[str, list[Path]]:
+    """As `find_cases`, with all paths of each case, in their order."""
     parts = [part for part in PurePath(pattern).parts if part != "."]
-    found: dict[str, Path] = {}
+    found: dict[str, list[Path]] = {}
     for path, case in _descend(Path(root), parts, None):
         if case is not None:
-            found.setdefault(case, path)
+            found.setdefault(case, []).append(path)
     return dict(sorted(found.items(), key=lambda item: natural(item[0])))
 
 

@@ -21,8 +21,8 @@ LAYOUTS: Mapping[str, Layout] = {
     "voc": (voc.find, ("detection",)),
     "coco": (coco.find, ("detection",)),
     "yolo": (yolo.find, ("detection",)),
-    "masks": (masks.find, ("segmentation",)),
-    "nnunet": (nnunet.find, ("segmentation",)),
+    "masks": (masks.find, ("segmentation", "detection")),
+    "nnunet": (nnunet.find, ("segmentation", "detection")),
 }
 """`data.format` to what finds its cases (given the data section and the task), and the tasks it serves."""
 
@@ -37,7 +37,7 @@ class Discovery:
             `data.classes`).
         problems: Cases left out and warnings about those kept.
         format: The layout, one of `LAYOUTS`.
-        label_ids: Segmentation: for each class the ids in the label files; empty: every value above zero is
+        label_ids: Masks: for each class the ids in the label files; empty: every value above zero is
             the one class; None when only the masks can tell.
         multi_label: Classification: several classes, or none, may apply to one case.
     """
@@ -110,7 +110,8 @@ def _check(found: Found, config: Config, layout: str) -> None:
             else "nothing fits data.images, data.labels and data.include"
         )
         raise DataError(f"{config.data.root}: no usable cases in the layout '{layout}'; {looked}")
-    if config.task == "detection" and not found.classes:
+    from_masks = any(case.masks for case in found.cases)
+    if config.task == "detection" and not found.classes and not from_masks:
         raise DataError(f"{config.data.root}: no image has a box; expected at least one class to learn.")
 
 

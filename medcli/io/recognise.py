@@ -25,7 +25,7 @@ def recognise(data: Data, task: str) -> str:
 _LOOKED_FOR = {
     "classification": "class folders, a CSV table (data.table), a .npz file",
     "detection": "VOC XML (Annotations/*.xml), COCO JSON, YOLO text (data.yaml, labels/*.txt),"
-    " a table of boxes (data.table)",
+    " a table of boxes (data.table), masks of objects (a pattern with {case} in data.labels)",
     "segmentation": "patterns with {case} in data.images and data.labels, nnU-Net's dataset.json,"
     " a table with a mask column (data.columns.mask)",
 }
@@ -39,7 +39,13 @@ def _by_settings(data: Data, task: str) -> str | None:
         if isinstance(labels, dict) or (labels and has_case(labels)):
             return "masks"
         return "table" if data.table and data.columns.mask else None
-    if task == "detection" and labels and isinstance(labels, str):
+    if task == "detection" and data.table and data.columns.mask:
+        return "table"
+    if task == "detection" and isinstance(labels, dict):
+        return "masks" if all(map(has_case, labels.values())) else None
+    if task == "detection" and isinstance(labels, str) and labels:
+        if has_case(labels) and not labels.endswith((".xml", ".txt", ".json")):
+            return "masks"
         if labels.endswith(".json"):
             return "coco"
         folder = data.root / labels

@@ -2,8 +2,10 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from medcli.preprocessing.folder import (
     sweep,
 )
 from medcli.preprocessing.labels import LabelRule, label_rule
+from medcli.preprocessing.objects import kind_of_objects
 from medcli.preprocessing.plan import Plan, save_plan
 from medcli.preprocessing.planning import Evidence, make_plan
 from medcli.preprocessing.prepared import MANIFEST, Record, write_manifest
@@ -133,6 +136,8 @@ class _Build:
         if not seen:
             raise DataError(_nothing_left(problems))
         rule = self._label_rule(found, seen)
+        if rule.objects:
+            seen = checks.with_objects(seen, rule)
         division = splits.assign(members_of(seen, config.task, rule), config.data.split, config.seed)
         problems += checks.unknown_id_problems(seen, rule.label_ids, root)
         problems += checks.duplicate_problems(seen, division.split, root)
@@ -174,7 +179,8 @@ class _Build:
 
     def _scanned(self, cases: Sequence[Case]) -> list[Seen]:
         """Every case with its scan, from memory where its files have not changed."""
-        signatures = Signatures()
+        objects = self.config.task == "detection" and any(case.masks for case in cases)
+        signatures = Signatures(objects=objects)
         marks = [signatures.of(case) for case in cases]
         known = load_scans(self.out / SCANS)
         missing = [index for index, mark in enumerate(marks) if mark not in known]
@@ -195,7 +201,7 @@ class _Build:
             self.progress("scan", done, len(cases))
 
         over_cases(
-            scan_cases,
+            partial(scan_cases, objects=objects),
             lambda indices: [(cases[index], marks[index]) for index in indices],
             missing,
             [bytes_to_scan(cases[index], signatures) for index in missing],
@@ -205,6 +211,8 @@ class _Build:
         return [Seen(case, known[mark]) for case, mark in zip(cases, marks, strict=True)]
 
     def _label_rule(self, found: Discovery, seen: Sequence[Seen]) -> LabelRule:
+        if self.config.task == "detection" and any(entry.case.masks for entry in seen):
+            return self._object_rule(found, seen)
         if self.config.task != "segmentation":
             return LabelRule(list(found.classes or []), [], "as the data say, in this order")
         ids = {value for entry in seen for value in entry.scan.labels}
@@ -213,6 +221,23 @@ class _Build:
         if found.label_ids == {} and found.classes:  # everything above zero is the one class that is named
             rule = replace(rule, classes=list(found.classes), label_ids=[])
         return rule
+
+    def _object_rule(self, found: Discovery, seen: Sequence[Seen]) -> LabelRule:
+        """For boxes from masks: which classes there are, and what one object is."""
+        files = [Counter(entry.case.classes or [""] * len(entry.case.masks)) for entry in seen]
+        values = sorted({row[1] for entry in seen for row in entry.scan.parts})
+        objects, why = kind_of_objects(
+            self.config.data, values, max(max(count.values(), default=0) for count in files)
+        )
+        if any(entry.case.classes for entry in seen):
+            rule = LabelRule(
+                list(found.classes or []), [], "the classes of the mask files, as data.labels names them"
+            )
+        else:
+            rule = label_rule(self.config.data, found.label_ids, values)
+            if found.label_ids == {} and found.classes:
+                rule = replace(rule, classes=list(found.classes), label_ids=[])
+        return replace(rule, objects=objects, objects_reason=why)
 
     def _plan(
         self,

@@ -11,7 +11,8 @@ import numpy as np
 from medcli.boxes import Boxes
 from medcli.case import Case, Problem
 from medcli.errors import DataError
-from medcli.preprocessing.labels import unknown_ids
+from medcli.preprocessing.labels import LabelRule, unknown_ids
+from medcli.preprocessing.objects import Parts, boxes_of, merged
 from medcli.preprocessing.scan import Scan, Seen
 
 PROBLEM_COLUMNS = ("case", "file", "reason", "left_out")
@@ -64,7 +65,7 @@ def class_gaps(training: Sequence[Seen], task: str, classes: Sequence[str]) -> l
         raise DataError("No case is left for training; check data.split and problems.csv.")
     if task == "segmentation":
         return []
-    kinds = {entry.case.classes for entry in training}
+    kinds = {entry.case.classes for entry in training} if task == "classification" else set()
     if task == "classification" and len(kinds) < 2:
         raise DataError(
             "All training cases have the same class; classification needs at least two. Check data.split."
@@ -125,7 +126,7 @@ def _kind(axes: int) -> str:
 def _no_label(case: Case, task: str, multi_label: bool) -> str:
     if task == "classification" and not case.classes and not multi_label:
         return "no class is known for it; add it to the table or leave the image out."
-    if task == "detection" and case.boxes is None:
+    if task == "detection" and case.boxes is None and not case.masks:
         return "it has no annotation; add one (without boxes if the image is empty) or leave the image out."
     if task == "segmentation" and not case.masks:
         return "it has no label file; add one or leave the image out."
@@ -144,6 +145,21 @@ def _inspected(entry: Seen, task: str) -> tuple[Seen, list[str]]:
         entry = replace(entry, case=replace(entry.case, boxes=boxes))
         warnings += more
     return entry, warnings
+
+
+def with_objects(seen: Sequence[Seen], rule: LabelRule) -> list[Seen]:
+    """The cases with the boxes of the objects in their masks."""
+    return [
+        replace(entry, case=replace(entry.case, boxes=scanned_boxes(entry.case, entry.scan, rule)))
+        if entry.case.masks and entry.case.boxes is None
+        else entry
+        for entry in seen
+    ]
+
+
+def scanned_boxes(case: Case, scan: Scan, rule: LabelRule) -> Boxes:
+    parts = Parts.of(scan.joined if merged(rule) else scan.parts, len(scan.shape))
+    return boxes_of(case, parts, rule)
 
 
 def _inside(boxes: Boxes, shape: tuple[int, ...]) -> tuple[Boxes, list[str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,11 +19,13 @@ MANY = 16
 
 @dataclass(frozen=True)
 class LabelRule:
-    """What the values in the label files mean: see `Plan.classes` and `Plan.label_ids`."""
+    """What the values in the label files mean: see `Plan.classes`, `Plan.label_ids` and `Plan.objects`."""
 
     classes: list[str]
     label_ids: list[list[int]]
     reason: str
+    objects: Literal["parts", "instances"] | None = None
+    objects_reason: str = ""
 
 
 def map_labels(mask: np.ndarray, plan: Plan) -> np.ndarray:

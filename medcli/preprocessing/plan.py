@@ -35,7 +35,9 @@ class Plan(BaseModel):
         dimensions: 2 for pictures, 3 for volumes.
         classes: Class names in order. Segmentation: of the label ids 1, 2, ...; 0 is background and has no name here.
         label_ids: Segmentation: for each class the values in the label files that mean it (with several masks per case:
-            ignored, mask i is class i). Empty: every value above zero is class 1.
+            ignored, mask i is class i). Empty: every value above zero is class 1. Detection from masks: alike.
+        objects: Detection from masks: what is one object: a connected part of a class, or what has one value in
+            a file. None: the annotation has boxes.
         multi_label: Classification: several classes may apply to one case.
         channels: Channels of a prepared image.
         color: How pictures become channels: "grey", "rgb", or "as_is" for volumes and multi-channel input.
@@ -59,6 +61,7 @@ class Plan(BaseModel):
     dimensions: Literal[2, 3]
     classes: list[str]
     label_ids: list[list[int]] = []
+    objects: Literal["parts", "instances"] | None = None
     multi_label: bool = False
     channels: int
     color: Literal["grey", "rgb", "as_is"]

@@ -56,6 +56,8 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
             "Detection works on pictures, these are volumes; use segmentation, or give single slices."
         )
     reasons: dict[str, str] = {"classes": rule.reason}
+    if rule.objects:
+        reasons["objects"] = rule.objects_reason
     color, channels = _color(config, evidence, dimensions, reasons)
     if dimensions == 3:
         reasons["reorient"] = "volumes: planes run up, rows backwards, columns to the patient's left"
@@ -73,6 +75,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         dimensions=2 if dimensions == 2 else 3,
         classes=rule.classes,
         label_ids=rule.label_ids,
+        objects=rule.objects,
         multi_label=multi_label,
         channels=channels,
         color=color,

@@ -81,7 +81,9 @@ class Scan:
         foreground: Share of a volume in the box around all that is above the lowest value; 1 for pictures.
         values: Per channel; `grey_values` of its luminance when it has colours.
         inside: Per channel, of the voxels with a label above zero; empty when there are none.
-        labels: Segmentation: voxels per value in the mask, largest values cut at 1,000 kinds.
+        labels: Voxels per value in the mask, largest values cut at 1,000 kinds.
+        parts, joined: Detection: connected parts of the masks as `medcli.preprocessing.objects.Parts.rows`, of each
+            value and of all values together.
     """
 
     signature: str
@@ -102,6 +104,8 @@ class Scan:
     grey_values: Values | None = None
     inside: tuple[Values, ...] = ()
     labels: dict[int, int] = field(default_factory=dict)
+    parts: tuple[tuple[int, ...], ...] = ()
+    joined: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +116,14 @@ class Seen:
     scan: Scan
 
 
-def scan_cases(job: Sequence[tuple[Case, str]]) -> list[Scan]:
+def scan_cases(job: Sequence[tuple[Case, str]], *, objects: bool = False) -> list[Scan]:
     """Scan some cases, each given with its signature; a fault in one never stops the others."""
-    return [_scan_safely(case, signature) for case, signature in job]
+    return [_scan_safely(case, signature, objects) for case, signature in job]
 
 
-def _scan_safely(case: Case, signature: str) -> Scan:
+def _scan_safely(case: Case, signature: str, objects: bool) -> Scan:
     try:
-        return scan_case(case, signature)
+        return scan_case(case, signature, objects=objects)
     except MedcliError as error:
         return Scan(signature, fault=str(error))
     except MemoryError:
@@ -128,8 +132,12 @@ def _scan_safely(case: Case, signature: str) -> Scan:
         return Scan(signature, fault=f"{case.images[0].path}: cannot be examined ({type(error).__name__}).")
 
 
-def scan_case(case: Case, signature: str) -> Scan:
-    """Read image and masks and describe them; FormatError when one is unreadable or does not fit."""
+def scan_case(case: Case, signature: str, *, objects: bool = False) -> Scan:
+    """Read image and masks and describe them; FormatError when one is unreadable or does not fit.
+
+    Args:
+        objects: Also find the connected parts of the masks.
+    """
     from medcli.io.readers import read_channels
 
     image = read_channels(case.images)
@@ -161,7 +169,15 @@ def scan_case(case: Case, signature: str) -> Scan:
         else None,
         inside=tuple(Values.of(inside[..., c]) for c in range(image.channels)) if inside.size else (),
         labels=_counts(mask) if mask is not None else {},
+        parts=_parts(case, image, values_differ=True) if objects else (),
+        joined=_parts(case, image, values_differ=False) if objects else (),
     )
+
+
+def _parts(case: Case, image: Image, *, values_differ: bool) -> tuple[tuple[int, ...], ...]:
+    from medcli.preprocessing.objects import parts_in
+
+    return tuple(map(tuple, parts_in(case, image, values_differ=values_differ).rows))
 
 
 def read_labels(case: Case, image: Image) -> np.ndarray | None:
@@ -202,13 +218,18 @@ def _digest(case: Case, image: Image, content: str, mask: np.ndarray | None) -> 
 
 
 class Signatures:
-    """Describes the files of cases by path, size and time of change."""
+    """Describes the files of cases by path, size and time of change.
 
-    def __init__(self) -> None:
+    Args:
+        objects: The scans are to hold connected parts.
+    """
+
+    def __init__(self, *, objects: bool = False) -> None:
         self._known: dict[Path, str] = {}
+        self._start = f"{SCAN_VERSION}" + (" with parts" if objects else "")
 
     def of(self, case: Case) -> str:
-        parts = [f"{SCAN_VERSION}"]
+        parts = [self._start]
         for source in (*case.images, *case.masks):
             parts.append(f"{source.path}::{source.part}:{self._stamp(source)}")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -270,5 +291,7 @@ def _from_plain(row: dict[str, Any]) -> Scan:
             "grey_values": values(row["grey_values"]) if row["grey_values"] else None,
             "inside": tuple(values(entry) for entry in row["inside"]),
             "labels": {int(key): count for key, count in row["labels"].items()},
+            "parts": tuple(map(tuple, row.get("parts", ()))),
+            "joined": tuple(map(tuple, row.get("joined", ()))),
         }
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from medcli.case import Case, Source
 from medcli.config.schema import Data
 from medcli.errors import ConfigError, DataError
-from medcli.io.case_paths import check_pattern, find_cases
+from medcli.io.case_paths import check_pattern, find_all
 from medcli.io.found import Found, class_order, listing, shown
 from medcli.io.names import natural, safe_name
 
@@ -14,13 +14,16 @@ FOREGROUND = "foreground"
 
 
 def find(data: Data, task: str) -> Found:
-    """Cases in natural order. With several channels the first one's files say which cases there are."""
-    images = _matches(data.images, "data.images", data.root)
-    labels = _matches(data.labels, "data.labels", data.root)
-    taken = {path for matches in labels.values() for path in matches.values()}
+    """Cases in natural order. With several channels the first one's files say which cases there are.
+
+    Detection takes all mask files of a case (a pattern with `*`: one file per object), segmentation the first.
+    """
+    everything = _matches(data.labels, "data.labels", data.root)
+    labels = _firsts(everything)
+    taken = {path for matches in everything.values() for paths in matches.values() for path in paths}
     images = {
         channel: {case: path for case, path in matches.items() if path not in taken}
-        for channel, matches in images.items()
+        for channel, matches in _firsts(_matches(data.images, "data.images", data.root)).items()
     }
     found = Found()
     found.classes, found.label_ids = segmentation_classes(data)
@@ -40,17 +43,28 @@ def find(data: Data, task: str) -> Found:
             found.leave_out(
                 case, shown(path, data.root), f"its mask is missing; expected {_expected(data, case)}."
             )
-        elif unlabelled:
+        elif unlabelled and task != "detection":
             found.leave_out(case, shown(path, data.root), f"the mask of {listing(unlabelled)} is missing.")
         else:
             found.cases.append(
                 Case(
                     name=safe_name(case),
                     images=tuple(Source(matches[case]) for matches in images.values()),
-                    masks=tuple(Source(matches[case]) for matches in labels.values()),
+                    **(_objects(everything, case) if task == "detection" else _masks(labels, case)),
                 )
             )
     return found
+
+
+def _masks(labels: dict[str, dict[str, Path]], case: str) -> dict:
+    return {"masks": tuple(Source(matches[case]) for matches in labels.values())}
+
+
+def _objects(labels: dict[str, dict[str, list[Path]]], case: str) -> dict:
+    """All files, and of each the class where the setting says it."""
+    files = [(name, path) for name, matches in labels.items() for path in matches.get(case, [])]
+    named = tuple(name for name, _ in files) if any(labels) else ()
+    return {"masks": tuple(Source(path) for _, path in files), "classes": named}
 
 
 def segmentation_classes(data: Data) -> tuple[list[str] | None, dict[str, list[int]] | None]:
@@ -87,12 +101,17 @@ def _patterns(setting: str | dict[str, str] | None) -> dict[str, str]:
     return dict(setting) if isinstance(setting, dict) else {"": setting or ""}
 
 
-def _matches(setting: str | dict[str, str] | None, key: str, root: Path) -> dict[str, dict[str, Path]]:
-    """Channel or class ("" when there is but one) to case to path."""
+def _matches(setting: str | dict[str, str] | None, key: str, root: Path) -> dict[str, dict[str, list[Path]]]:
+    """Channel or class ("" when there is but one) to case to paths."""
     patterns = _patterns(setting)
     for name, pattern in patterns.items():
         check_pattern(pattern, f"{key}.{name}" if name else key)
-    return {name: find_cases(pattern, root) for name, pattern in patterns.items()}
+    return {name: find_all(pattern, root) for name, pattern in patterns.items()}
+
+
+def _firsts(matches: dict[str, dict[str, list[Path]]]) -> dict[str, dict[str, Path]]:
+    """The first path of every case."""
+    return {name: {case: paths[0] for case, paths in found.items()} for name, found in matches.items()}
 
 
 def _report_orphans(found: Found, images: dict, labels: dict, root: Path) -> None:

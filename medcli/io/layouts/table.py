@@ -26,12 +26,12 @@ def find(data: Data, task: str) -> Found:
             "data.table: expected the name of a CSV or TSV file for data.format: table, got none."
         )
     table = open_table(data, data.table)
-    if task == "detection":
+    if task == "detection" and not table.mask:
         from medcli.io.layouts.box_table import find_boxes
 
         return find_boxes(data, table)
     found = Found()
-    label = _masks(data, table, found) if task == "segmentation" else _classes(data, table, found)
+    label = _masks(data, table, found) if task != "classification" else _classes(data, table, found)
     images = [image_paths(data, table, row) for row in table.rows]
     names = case_names(table, images)
     for number, (row, name, paths) in enumerate(zip(table.rows, names, images, strict=True), start=2):

@@ -1,0 +1,148 @@
+"""The objects in masks as boxes: connected parts, or instances that have a number or a file of their own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from medcli.boxes import Boxes
+from medcli.case import Case
+from medcli.config.schema import Data
+from medcli.image import Image
+from medcli.preprocessing.labels import MANY, LabelRule
+from medcli.preprocessing.plan import Plan
+
+Objects = Literal["parts", "instances"]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Connected parts of the masks of one case (touching by face, edge or corner).
+
+    Attributes:
+        file: (n,) int, which of the case's masks.
+        value: (n,) int, in that file.
+        start, stop: (n, axes) int, half-open, in pixels of the image and the order of its axes.
+    """
+
+    file: np.ndarray
+    value: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]], axes: int) -> "Parts":
+        """From rows (file, value, *start, *stop)."""
+        table = np.asarray(rows, int).reshape(-1, 2 + 2 * axes)
+        return cls(table[:, 0], table[:, 1], table[:, 2 : 2 + axes], table[:, 2 + axes :])
+
+    @property
+    def rows(self) -> list[list[int]]:
+        return np.column_stack([self.file, self.value, self.start, self.stop]).tolist()
+
+    def joined(self, key: np.ndarray) -> "Parts":
+        """Parts of equal key (n,) as one; in the order of the keys."""
+        keys, first, group = np.unique(key, return_index=True, return_inverse=True)
+        start = np.full((len(keys), self.start.shape[1]), np.iinfo(int).max)
+        stop = np.zeros_like(start)
+        np.minimum.at(start, group, self.start)
+        np.maximum.at(stop, group, self.stop)
+        return Parts(self.file[first], self.value[first], start, stop)
+
+
+def parts_of(masks: Sequence[np.ndarray], *, values_differ: bool = True) -> Parts:
+    """Of masks of one shape, 0 and below is background.
+
+    Args:
+        values_differ: Voxels of different values that touch are of different parts; else all above zero is value 1.
+    """
+    from scipy.ndimage import find_objects
+    from skimage.measure import label
+
+    axes = masks[0].ndim if masks else 2
+    rows = []
+    for file, mask in enumerate(masks):
+        shown = np.where(mask > 0, mask, 0) if values_differ else (mask > 0).astype(np.uint8)
+        numbered = label(shown, background=0, connectivity=mask.ndim)
+        for number, box in enumerate(find_objects(numbered), start=1):
+            inside = numbered[box] == number
+            value = int(shown[box][inside][0])
+            rows.append([file, value, *(side.start for side in box), *(side.stop for side in box)])
+    return Parts.of(rows, axes)
+
+
+def parts_in(case: Case, image: Image, *, values_differ: bool = True) -> Parts:
+    """Of the case's masks, each on the image's grid; FormatError when one is unreadable or does not fit."""
+    from medcli.io.masks import read_mask
+
+    masks = [read_mask([source], image) for source in case.masks]
+    return parts_of(masks, values_differ=values_differ)
+
+
+def kind_of_objects(data: Data, values: Sequence[int], most_files: int) -> tuple[Objects, str]:
+    """What one object is, and why.
+
+    Args:
+        values: All values above zero in the masks.
+        most_files: Masks of the case that has most, for one class.
+    """
+    if data.labels_are == "instances":
+        return "instances", "data.labels_are: instances, so every value of a mask is one object"
+    if data.labels_are != "auto":
+        return "parts", f"data.labels_are: {data.labels_are}, so every connected part is one object"
+    if most_files > 1:
+        return "instances", f"up to {most_files} masks per case and class, so each is one object"
+    if len(values) > MANY and (not data.classes or len(data.classes) == 1):
+        return "instances", f"{len(values)} different values for one class, so every value is one object"
+    return "parts", "every connected part of a class is one object"
+
+
+def boxes_of(case: Case, parts: Parts, plan: Plan | LabelRule) -> Boxes:
+    """One box per object; values that no class claims are none.
+
+    Args:
+        parts: Of the case, with `values_differ` unless `merged(plan)`.
+        plan: Or the rule that goes into it.
+    """
+    index = _classes(case, parts, plan)
+    parts, index = _taken(parts, index >= 0), index[index >= 0]
+    if plan.objects == "instances":
+        span = int(parts.value.max(initial=0)) + 1
+        key = parts.file * span + parts.value
+        index = index[np.unique(key, return_index=True)[1]]
+        parts = parts.joined(key)
+    return Boxes.of(np.concatenate([parts.start[:, ::-1], parts.stop[:, ::-1]], axis=1), index)
+
+
+def merged(plan: Plan | LabelRule) -> bool:
+    """Everything above zero is alike, so that touching values are one part."""
+    return plan.objects == "parts" and not plan.label_ids
+
+
+def with_boxes(case: Case, image: Image, plan: Plan) -> Case:
+    """With the boxes of the objects in its masks, where they are its annotation.
+
+    Raises FormatError when a mask is unreadable or does not fit.
+    """
+    if case.boxes is not None or not case.masks or plan.task != "detection":
+        return case
+    parts = parts_in(case, image, values_differ=not merged(plan))
+    return replace(case, boxes=boxes_of(case, parts, plan))
+
+
+def _classes(case: Case, parts: Parts, plan: Plan | LabelRule) -> np.ndarray:
+    """(n,) index of the class of every part; -1: of none."""
+    if case.classes:
+        known = np.array([plan.classes.index(name) for name in case.classes], int)
+        return known[parts.file]
+    if not plan.label_ids:
+        return np.zeros(len(parts.file), int)
+    index = np.full(len(parts.file), -1)
+    for number, values in enumerate(plan.label_ids):
+        index[np.isin(parts.value, values)] = number
+    return index
+
+
+def _taken(parts: Parts, kept: np.ndarray) -> Parts:
+    return Parts(parts.file[kept], parts.value[kept], parts.start[kept], parts.stop[kept])
