@@ -8,7 +8,9 @@ tf = pytest.importorskip("tensorflow")
 from medcli.datasets.augment import STRENGTHS, transforms, warp  # noqa: E402
 from medcli.datasets.feed import feed  # noqa: E402
 from medcli.datasets.store import ArrayStore, shuffled  # noqa: E402
-from medcli.preprocessing.prepared import Prepared  # noqa: E402
+from medcli.files import write_array  # noqa: E402
+from medcli.preprocessing.labels import IGNORE  # noqa: E402
+from medcli.preprocessing.prepared import Prepared, label_path  # noqa: E402
 from medcli.tasks.choose import task_for  # noqa: E402
 from tests.made_up import prepared_folder  # noqa: E402
 
@@ -79,3 +81,32 @@ def test_flips_mirror_about_the_centre():
         )  # fmt: skip
         seen.add(tuple(warp(image, transform, (2, 3), nearest=True).numpy().ravel().astype(int)))
     assert seen == {(0, 1, 2, 3, 4, 5), (2, 1, 0, 5, 4, 3), (3, 4, 5, 0, 1, 2), (5, 4, 3, 2, 1, 0)}
+
+
+def sparse(tmp_path, *, keep, foreground=0.5):
+    """Volumes of which only the plane `keep` is labelled."""
+    config = prepared_folder(tmp_path / "p", "segmentation", dimensions=3, train={"foreground": foreground})
+    prepared = Prepared.open(tmp_path / "p")
+    for record in prepared.records:
+        label = prepared.label(record)
+        label[np.arange(len(label)) != keep] = IGNORE
+        write_array(label_path(tmp_path / "p", record.key), label)
+    plan = prepared.plan.model_copy(update={"ignore_label": 9, "patch": [2, 16, 12]})
+    return task_for(config, plan).training_set(prepared, prepared.split("train"))
+
+
+@pytest.mark.parametrize("foreground", [0.0, 1.0])
+def test_patches_lie_where_labels_are(tmp_path, foreground):
+    training_set = sparse(tmp_path, keep=5, foreground=foreground)
+    known = [
+        (labels.numpy() != IGNORE).any(axis=(1, 2, 3))
+        for _, labels in feed(training_set, batch_size=8, first_batch=0, last_batch=8)
+    ]
+    assert np.concatenate(known).all()
+
+
+def test_what_is_padded_is_unknown(tmp_path):
+    """Only the first plane is labelled, so a patch around it that reaches over the edge knows nothing there."""
+    training_set = sparse(tmp_path, keep=0)
+    for _, labels in feed(training_set, batch_size=8, first_batch=0, last_batch=4):
+        assert ((labels.numpy() != IGNORE).any(axis=(2, 3)).sum(axis=1) <= 1).all()

@@ -13,6 +13,7 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _intensity(config)
     yield from _aims(config)
     yield from _losses(config)
+    yield from _voxels(config)
     yield from _members(config)
     if config.train.keep == "last" and config.train.early_stopping is not None:
         yield ("train", "early_stopping"), "expected none with train.keep: last, since it waits for the best"
@@ -75,6 +76,11 @@ def _losses(config: Config) -> Iterator[tuple[Key, str]]:
     if known and config.train.loss not in known:
         names = " or ".join(f"`{name}`" for name in known)
         yield ("train", "loss"), f"expected {names} for {config.task}, got `{config.train.loss}`"
+
+
+def _voxels(config: Config) -> Iterator[tuple[Key, str]]:
+    if config.task != "segmentation" and config.data.ignore_label is not None:
+        yield ("data", "ignore_label"), f"is for segmentation, not for {config.task}; leave it out"
 
 
 def _fairness(config: Config) -> Iterator[tuple[Key, str]]:

@@ -76,6 +76,7 @@ class Data(Section):
     labels_are: Literal["auto", "ids", "binary", "instances"] = Field(
         "auto", description="Masks: ids = value is the class; binary = anything above zero is the one class (0/255, 0/1); instances = every object has its own id, all of one class. Detection draws a box around every connected part (ids, binary) or id (instances)."
     )
+    ignore_label: Annotated[int, Field(ge=0)] | None = Field(None, description="Segmentation: value in the masks of voxels that nobody labelled: they count neither in training nor in evaluation, and patches are drawn where labels are. 0 is allowed where the background has an id of its own (one that data.classes does not name).")
     patient: str | None = Field(None, description="Regular expression with one group that takes the patient from the case's name, for example `^(\\d+)` .")
     lists: dict[Literal["train", "val", "test"], str] | None = Field(None, description="Text files that list the cases of each part (VOC's ImageSets).")
     include: str | None = Field(None, description="Only cases whose name matches this regular expression.")

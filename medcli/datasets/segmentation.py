@@ -1,4 +1,8 @@
-"""Training samples for segmentation: random patches, half of them around labelled voxels, warped as they are cut."""
+"""Training samples for segmentation: random patches, half of them around labelled voxels, warped as they are cut.
+
+Where voxels may be without a label (`Plan.ignore_label`), the other half lies around voxels of known label, background
+or not, and what is padded is unknown as well.
+"""
 
 from collections.abc import Sequence
 
@@ -10,6 +14,7 @@ from medcli.datasets.augment import STRENGTHS, change_intensities, transforms, u
 from medcli.datasets.classification import flip_axes
 from medcli.datasets.draw import Draw, EachOnce
 from medcli.datasets.store import image_store, label_store, sample_seed
+from medcli.preprocessing.labels import IGNORE
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
 
@@ -48,10 +53,13 @@ class SegmentationSet:
             and self.strength.probability > 0
             and self.patch[-1] == self.patch[-2]
         )
-        self.channels = plan.channels
+        self.channels, self._classes = plan.channels, plan.num_classes
         self._images = image_store(prepared, records, config.train.cache_gb)
         self._labels = label_store(prepared, records, config.train.cache_gb)
-        positions, counts = labelled_positions(prepared, records, plan.num_classes, config.seed)
+        self._sparse = plan.ignore_label is not None
+        positions, counts = labelled_positions(
+            prepared, records, plan.num_classes, config.seed, known=self._sparse
+        )
         self._positions, self._counts = tf.constant(positions), tf.constant(counts)
 
     def sample(self, number):
@@ -61,10 +69,14 @@ class SegmentationSet:
         centre = tf.where(
             uniform(seed, 40) < self.foreground,
             self._foreground_centre(index, shape, seed),
-            self._random_centre(shape, seed),
+            self._known_centre(index, shape, seed) if self._sparse else self._random_centre(shape, seed),
         )
         image, label = self._region(index, shape, centre)
-        return self._warp(image, label, seed)
+        if not self._sparse:
+            return self._warp(image, label, seed)
+        # Warping fills with 0 what lies outside; turned about, that is IGNORE.
+        image, label = self._warp(image, IGNORE - label, seed)
+        return image, IGNORE - label
 
     def batch(self, images, targets, number):
         seed = sample_seed(number, self.seed, purpose=3)
@@ -80,29 +92,46 @@ class SegmentationSet:
         return tf.where(room > 0, start + patch // 2, shape // 2)
 
     def _foreground_centre(self, index, shape, seed):
-        """A labelled voxel of a class drawn evenly among those in the case; shifted by up to a quarter of the patch."""
-        counts = tf.gather(self._counts, index)
+        """Around a labelled voxel of a class drawn evenly among those in the case."""
+        counts = tf.gather(self._counts, index)[: self._classes]
         present = tf.where(counts > 0)[:, 0]
         number = tf.size(present)
 
         def labelled():
             pick = tf.cast(uniform(seed, 42) * tf.cast(number, tf.float32), tf.int32)
-            class_index = tf.gather(present, tf.minimum(pick, number - 1))
-            available = tf.cast(tf.gather(counts, class_index), tf.float32)
-            voxel = tf.cast(tf.minimum(uniform(seed, 43) * available, available - 1), tf.int64)
-            position = tf.cast(self._positions[index, class_index, voxel], tf.int64)
-            quarter = np.array(self.patch, np.float32) / 4
-            shift = uniform(seed, 44, (len(self.patch),), -1.0, 1.0) * quarter
-            return position + tf.cast(shift, tf.int64)
+            return self._centre_around(index, tf.gather(present, tf.minimum(pick, number - 1)), shape, seed)
 
-        centre = tf.cond(number > 0, labelled, lambda: self._random_centre(shape, seed))
+        def unlabelled():
+            return (
+                self._known_centre(index, shape, seed) if self._sparse else self._random_centre(shape, seed)
+            )
+
+        return tf.cond(number > 0, labelled, unlabelled)
+
+    def _known_centre(self, index, shape, seed):
+        """Around a voxel of known label; where there is none anywhere."""
+        return tf.cond(
+            self._counts[index, self._classes] > 0,
+            lambda: self._centre_around(index, tf.constant(self._classes, tf.int64), shape, seed),
+            lambda: self._random_centre(shape, seed),
+        )
+
+    def _centre_around(self, index, row, shape, seed):
+        """One of the remembered voxels of this row, shifted by up to a quarter of the patch."""
+        available = tf.cast(self._counts[index, row], tf.float32)
+        voxel = tf.cast(tf.minimum(uniform(seed, 43) * available, available - 1), tf.int64)
+        position = tf.cast(self._positions[index, row, voxel], tf.int64)
+        quarter = np.array(self.patch, np.float32) / 4
+        shift = uniform(seed, 44, (len(self.patch),), -1.0, 1.0) * quarter
+        centre = position + tf.cast(shift, tf.int64)
         half = tf.constant(self.patch, tf.int64) // 2
         return tf.where(
             shape > 2 * half, tf.clip_by_value(centre, half, tf.maximum(shape - half, half)), shape // 2
         )
 
     def _region(self, index, shape, centre):
-        """Image and label around the centre, `MARGIN` larger than the patch on axes that are warped, zero-padded."""
+        """Image and label around the centre, `MARGIN` larger than the patch on axes that are warped; padded with zeros,
+        or `IGNORE` where labels are sparse."""
         size = np.array(self.patch, np.int64)
         if self.strength.probability > 0:
             size[-2:] = np.ceil(max(self.patch[-2:]) * MARGIN)
@@ -116,7 +145,7 @@ class SegmentationSet:
         before, after = first - start, start + size - last
         padding = tf.stack([before, after], axis=1)
         image = tf.pad(tf.cast(image, tf.float32), tf.concat([padding, [[0, 0]]], 0))
-        label = tf.pad(label, padding)
+        label = tf.pad(label, padding, constant_values=IGNORE if self._sparse else 0)
         image.set_shape([*size, self.channels])
         label.set_shape(size)
         return image, label
@@ -157,21 +186,22 @@ class SegmentationSet:
 
 
 def labelled_positions(
-    prepared: Prepared, records: Sequence[Record], num_classes: int, seed: int
+    prepared: Prepared, records: Sequence[Record], num_classes: int, seed: int, *, known: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (cases, classes, VOXELS_PER_CLASS, axes) int32 of labelled voxels, and how many of them are filled."""
-    axes = len(records[0].shape)
-    positions = np.zeros((len(records), num_classes, VOXELS_PER_CLASS, axes), np.int32)
-    counts = np.zeros((len(records), num_classes), np.int32)
+    """Positions (cases, rows, VOXELS_PER_CLASS, axes) int32 of labelled voxels, and how many of them are filled.
+
+    There is a row for every class, and with `known` one more for all voxels that are not `IGNORE`.
+    """
+    axes, rows = len(records[0].shape), num_classes + known
+    positions = np.zeros((len(records), rows, VOXELS_PER_CLASS, axes), np.int32)
+    counts = np.zeros((len(records), rows), np.int32)
     for case, record in enumerate(records):
         label = np.asarray(prepared.label(record, mapped=True))
         random = np.random.default_rng([seed, case])
-        for class_index in range(num_classes):
-            found = np.flatnonzero(label == class_index + 1)
+        for row in range(rows):
+            found = np.flatnonzero(label == row + 1 if row < num_classes else label != IGNORE)
             if len(found):
                 chosen = random.choice(found, min(len(found), VOXELS_PER_CLASS), replace=False)
-                counts[case, class_index] = len(chosen)
-                positions[case, class_index, : len(chosen)] = np.stack(
-                    np.unravel_index(chosen, label.shape), axis=1
-                )
+                counts[case, row] = len(chosen)
+                positions[case, row, : len(chosen)] = np.stack(np.unravel_index(chosen, label.shape), axis=1)
     return positions, counts

@@ -8,7 +8,7 @@ from medcli.image import Image
 from medcli.io.masks import read_mask
 from medcli.metrics.detection import MOST, match
 from medcli.metrics.risk import THRESHOLDS, missed
-from medcli.preprocessing.labels import map_labels
+from medcli.preprocessing.labels import IGNORE, map_labels
 from medcli.preprocessing.plan import Plan
 
 
@@ -47,11 +47,11 @@ def missed_boxes(
 def outer_row(truth: np.ndarray, outer: tuple[np.ndarray, ...], plan: Plan) -> dict[str, float]:
     """Columns of cases.csv: for each label the share of its voxels that its outer mask misses, and how many times its
     true size the mask is; NaN without the label."""
-    row = {}
+    row, known = {}, truth != IGNORE
     for index, (name, mask) in enumerate(zip(plan.classes, outer, strict=True), start=1):
         true = truth == index
         size = int(true.sum())
-        missing, whole = int((true & ~mask).sum()), int(mask.sum())
+        missing, whole = int((true & ~mask).sum()), int((mask & known).sum())
         row[f"missed/{name}"] = missing / size if size else float("nan")
         row[f"outer_size/{name}"] = whole / size if size else float("nan")
     return row

@@ -20,7 +20,7 @@ from medcli.metrics import segmentation as metrics
 from medcli.metrics.bootstrap import mean_of_known
 from medcli.metrics.samples import SEGMENTATION_GAPS, Sample, segmentation_sample
 from medcli.prediction.result import Prediction
-from medcli.preprocessing.labels import map_labels
+from medcli.preprocessing.labels import IGNORE, map_labels
 from medcli.preprocessing.plan import Plan
 
 MM = "mm"
@@ -47,6 +47,11 @@ class SegmentationJudge:
         if not case.masks:
             raise DataError("Expected a mask as the truth, found none; add one or leave the case out.")
         truth = map_labels(read_mask(case.masks, image), self.plan)
+        known = truth != IGNORE
+        if not known.any():
+            raise DataError(
+                "Nobody labelled a voxel of it, so there is nothing to judge; leave the case out."
+            )
         values = metrics.measures(
             truth,
             prediction.labels,
@@ -56,7 +61,7 @@ class SegmentationJudge:
             centreline=self.settings.centreline,
         )
         predicted = prediction.labels
-        row = self._row(values, truth, predicted, image)
+        row = self._row(values, truth, np.where(known, predicted, 0), image)
         if prediction.outer is not None:
             row |= outer_row(truth, prediction.outer, self.plan)
         shown = np.isin(np.arange(1, self.plan.num_classes + 1), truth)
@@ -173,6 +178,7 @@ class SegmentationJudge:
 def _draw(image: Image, truth: np.ndarray, predicted: np.ndarray, plan: Plan) -> np.ndarray:
     """Truth and prediction beside each other; for volumes one above the other in three planes."""
     flat = image.ndim == 2
+    truth = np.where(truth == IGNORE, 0, truth)
     shown = views(image, (truth, predicted), window=shown_window(plan), longest=400 if flat else 260)
     rows = [
         add_title(beside([draw_labels(view.rgb, view.labels[which], fill=0.2) for view in shown]), title)

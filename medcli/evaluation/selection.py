@@ -109,7 +109,9 @@ def _other(run: Run, data: Config, wanted: str | None) -> Selection:
     part = wanted or "all"
     plan = run.plan
     if plan.task == "segmentation":
-        plan = plan.model_copy(update={"label_ids": _label_ids(discovery, plan)})
+        plan = plan.model_copy(
+            update={"label_ids": _label_ids(discovery, plan), "ignore_label": discovery.ignore_label}
+        )
     if plan.task == "detection" and any(case.masks for case in discovery.cases):
         plan = plan.model_copy(
             update={"label_ids": _label_ids(discovery, plan), "objects": _objects(discovery, data, plan)}

@@ -26,7 +26,7 @@ from medcli.io.cases import discover
 from medcli.io.inputs import find_inputs
 from medcli.parallel import WorkerDied
 from medcli.preprocessing.geometry import orientation
-from medcli.preprocessing.scan import Signatures
+from medcli.preprocessing.scan import Signatures, labelled
 from medcli.preprocessing.workers import bytes_to_scan, over_cases
 from medcli.progress import Progress, ignore
 
@@ -44,10 +44,12 @@ class Regions:
         named: Region to the ids in the file; no ids: everything above zero. None: every id found is a region, named by
             the file where it names its parts (RTSTRUCT, SEG), else `label_1`, `label_2`, ...
         whole: Take the whole image and no label at all.
+        ignore_label: Value of voxels that nobody labelled, which are no region; see `data.ignore_label`.
     """
 
     named: dict[str, list[int]] | None = None
     whole: bool = True
+    ignore_label: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +106,7 @@ def cases_of_config(config: Config) -> tuple[list[Case], Regions, dict[str, str]
     named = found.label_ids
     if named == {}:
         named = {(found.classes or ["foreground"])[0]: []}
-    return found.cases, Regions(named, whole=False), left_out
+    return found.cases, Regions(named, whole=False, ignore_label=found.ignore_label), left_out
 
 
 def cases_of_inputs(inputs: Sequence[str | Path], mask: Path | None) -> tuple[list[Case], Regions]:
@@ -269,6 +271,7 @@ def _masks(case: Case, image: Image, regions: Regions) -> dict[str, np.ndarray |
     from medcli.io.masks import mask_names, read_mask
 
     labels = read_mask(case.masks, image)
+    labels = np.where(labelled(labels, regions.ignore_label), labels, 0)
     if regions.named is not None:
         return {name: np.isin(labels, ids) if ids else labels > 0 for name, ids in regions.named.items()}
     names = mask_names(case.masks[0]) if len(case.masks) == 1 else {}

@@ -40,6 +40,7 @@ class Discovery:
         label_ids: Masks: for each class the ids in the label files; empty: every value above zero is
             the one class; None when only the masks can tell.
         multi_label: Classification: several classes, or none, may apply to one case.
+        ignore_label: Segmentation: value in the masks of voxels that nobody labelled, by the config or the data.
     """
 
     cases: list[Case]
@@ -48,6 +49,7 @@ class Discovery:
     format: str
     label_ids: dict[str, list[int]] | None = None
     multi_label: bool = False
+    ignore_label: int | None = None
 
 
 def discover(config: Config, *, for_training: bool = True, torn_patients: bool = False) -> Discovery:
@@ -85,7 +87,21 @@ def discover(config: Config, *, for_training: bool = True, torn_patients: bool =
         check_splits(found.cases)
     if config.task == "classification" and for_training:
         _check_classes(found)
-    return Discovery(found.cases, found.classes, found.problems, layout, found.label_ids, found.multi_label)
+    return Discovery(
+        found.cases,
+        found.classes,
+        found.problems,
+        layout,
+        found.label_ids,
+        found.multi_label,
+        _ignore_label(found, config),
+    )
+
+
+def _ignore_label(found: Found, config: Config) -> int | None:
+    if config.task != "segmentation":
+        return None
+    return found.ignore_label if config.data.ignore_label is None else config.data.ignore_label
 
 
 def _drop_duplicates(found: Found) -> None:

@@ -56,13 +56,21 @@ def volume_error(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
 # ---- surfaces
 
 
-def surface(mask: np.ndarray) -> np.ndarray:
-    """The voxels of a bool mask that have a face outside of it."""
+def surface(mask: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """The voxels of a bool mask that have a face outside of it.
+
+    Where `known` is False nobody says what is there, so a face to it is none: one labelled slice of many has a
+    contour, not two sides. A mask that has no other faces keeps those.
+    """
+    if known is not None:
+        contour = mask & ~ndimage.binary_erosion(mask | ~known)
+        if contour.any():
+            return contour
     return mask & ~ndimage.binary_erosion(mask)
 
 
 def surface_distances(
-    truth: np.ndarray, predicted: np.ndarray, spacing: Sequence[float]
+    truth: np.ndarray, predicted: np.ndarray, spacing: Sequence[float], known: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distance in mm from every surface voxel of the truth to the prediction's surface, and back.
 
@@ -72,11 +80,22 @@ def surface_distances(
     Args:
         truth, predicted: bool masks of one shape, neither empty.
         spacing: mm per axis.
+        known: bool, where a label is known; None: everywhere.
     """
-    box = ndimage.find_objects((truth | predicted).astype(np.uint8))[0]
-    points = [np.argwhere(surface(mask[box])) * np.asarray(spacing, float) for mask in (truth, predicted)]
+    box = _with_border(ndimage.find_objects((truth | predicted).astype(np.uint8))[0], truth.shape)
+    there = None if known is None else known[box]
+    points = [
+        np.argwhere(surface(mask[box], there)) * np.asarray(spacing, float) for mask in (truth, predicted)
+    ]
     trees = [cKDTree(part, balanced_tree=False, compact_nodes=False) for part in points]
     return trees[1].query(points[0])[0], trees[0].query(points[1])[0]
+
+
+def _with_border(box: tuple[slice, ...], shape: Sequence[int]) -> tuple[slice, ...]:
+    """One voxel more on every side where there is one, so that the box's own edge is no surface."""
+    return tuple(
+        slice(max(0, part.start - 1), min(n, part.stop + 1)) for part, n in zip(box, shape, strict=True)
+    )
 
 
 def hausdorff95(to_predicted: np.ndarray, to_truth: np.ndarray) -> float:
@@ -130,11 +149,13 @@ def measures(
     tp, fp, fn = overlap_counts(truth, predicted, num_classes)
     diagonal = float(np.linalg.norm(np.multiply(truth.shape, spacing)))
     distances = np.full((3, num_classes), np.nan)
-    judged = np.where(truth == IGNORE, 0, predicted)
+    known = truth != IGNORE
+    judged = np.where(known, predicted, 0)
+    sparse = None if known.all() else known
     for index in range(num_classes):
         true, found = tp[index] + fn[index] > 0, tp[index] + fp[index] > 0
         if true and found:
-            both = surface_distances(truth == index + 1, judged == index + 1, spacing)
+            both = surface_distances(truth == index + 1, judged == index + 1, spacing, sparse)
             near = surface_dice(*both, tolerance)
             distances[:, index] = hausdorff95(*both), average_surface_distance(*both), near
         elif true or found:

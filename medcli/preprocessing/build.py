@@ -131,7 +131,13 @@ class _Build:
     def decide(self, found: Discovery) -> _Decided:
         """Scan, check, split, measure and plan."""
         config, root = self.config, self.config.data.root
-        checked = checks.check(self._scanned(found.cases), config.task, root, multi_label=found.multi_label)
+        checked = checks.check(
+            self._scanned(found.cases, found.ignore_label),
+            config.task,
+            root,
+            multi_label=found.multi_label,
+            ignore_label=found.ignore_label,
+        )
         seen, problems = checked.seen, [*found.problems, *checked.problems]
         if not seen:
             raise DataError(_nothing_left(problems))
@@ -139,7 +145,7 @@ class _Build:
         if rule.objects:
             seen = checks.with_objects(seen, rule)
         division = splits.assign(members_of(seen, config.task, rule), config.data.split, config.seed)
-        problems += checks.unknown_id_problems(seen, rule.label_ids, root)
+        problems += checks.unknown_id_problems(seen, rule, root)
         problems += checks.duplicate_problems(seen, division.split, root)
         training = [entry for entry in seen if division.split[entry.case.name] == "train"]
         problems += checks.class_gaps(training, config.task, rule.classes)
@@ -159,7 +165,7 @@ class _Build:
             if result.fault:
                 problems.append(checks.problem(entry.case, result.fault, root))
                 continue
-            if not result.objects and any(value > 0 for value in entry.scan.labels):
+            if not result.objects and checks.shows_something(entry.scan, plan.ignore_label):
                 problems.append(
                     checks.problem(entry.case, "its labels vanish when prepared.", root, left_out=False)
                 )
@@ -177,10 +183,10 @@ class _Build:
             splits={part: sum(record.split == part for record in records) for part in splits.PARTS},
         )
 
-    def _scanned(self, cases: Sequence[Case]) -> list[Seen]:
+    def _scanned(self, cases: Sequence[Case], ignored: int | None) -> list[Seen]:
         """Every case with its scan, from memory where its files have not changed."""
         objects = self.config.task == "detection" and any(case.masks for case in cases)
-        signatures = Signatures(objects=objects)
+        signatures = Signatures(objects=objects, ignore_label=ignored)
         marks = [signatures.of(case) for case in cases]
         known = load_scans(self.out / SCANS)
         missing = [index for index, mark in enumerate(marks) if mark not in known]
@@ -201,7 +207,7 @@ class _Build:
             self.progress("scan", done, len(cases))
 
         over_cases(
-            partial(scan_cases, objects=objects),
+            partial(scan_cases, objects=objects, ignore_label=ignored),
             lambda indices: [(cases[index], marks[index]) for index in indices],
             missing,
             [bytes_to_scan(cases[index], signatures) for index in missing],
@@ -217,7 +223,8 @@ class _Build:
             return LabelRule(list(found.classes or []), [], "as the data say, in this order")
         ids = {value for entry in seen for value in entry.scan.labels}
         separate = any(len(entry.case.masks) > 1 for entry in seen)
-        rule = label_rule(self.config.data, found.label_ids, ids, separate_masks=separate)
+        data = self.config.data.model_copy(update={"ignore_label": found.ignore_label})
+        rule = label_rule(data, found.label_ids, ids, separate_masks=separate)
         if found.label_ids == {} and found.classes:  # everything above zero is the one class that is named
             rule = replace(rule, classes=list(found.classes), label_ids=[])
         return rule
@@ -377,7 +384,7 @@ def _stratum(entry: Seen, task: str, rule: LabelRule) -> str:
     if task == "detection":
         boxes = entry.case.boxes
         return "" if boxes is None else ",".join(map(str, sorted(set(boxes.classes.tolist()))))
-    found = {value for value in entry.scan.labels if value > 0}
+    found = {value for value in entry.scan.labels if value > 0 and value != rule.ignore_label}
     meant = rule.label_ids or [sorted(found)]
     return ",".join(str(number) for number, ids in enumerate(meant) if found & set(ids))
 

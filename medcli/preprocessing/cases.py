@@ -70,7 +70,10 @@ class Job:
 
 def case_keys(seen: Sequence[Seen], plan: Plan) -> list[str]:
     """Names of the arrays: hashes over the files' content and all that shapes the arrays."""
-    settings = _canonical({"code": CODE_VERSION, "plan": plan.model_dump(include=set(_SHAPING))})
+    shaping = plan.model_dump(include=set(_SHAPING))
+    if plan.ignore_label is not None:  # keys of before there was one stay as they were
+        shaping["ignore_label"] = plan.ignore_label
+    settings = _canonical({"code": CODE_VERSION, "plan": shaping})
     return [_key(entry, settings) for entry in seen]
 
 
@@ -112,7 +115,8 @@ def _prepare(case: Case, key: str, job: Job) -> Done:
     if job.plan.task == "segmentation":
         mask = read_labels(case, image)
         assert mask is not None
-        label = placement.labels(map_labels(mask, job.plan))
+        ignore = None if job.plan.ignore_label is None else IGNORE
+        label = placement.labels(map_labels(mask, job.plan), ignore)
     elif job.plan.task == "detection":
         assert case.boxes is not None
         boxes = placement.boxes(case.boxes)

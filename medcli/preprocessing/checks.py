@@ -28,29 +28,41 @@ class Checked:
     problems: list[Problem]
 
 
-def check(seen: Sequence[Seen], task: str, root: Path, *, multi_label: bool = False) -> Checked:
+def check(
+    seen: Sequence[Seen],
+    task: str,
+    root: Path,
+    *,
+    multi_label: bool = False,
+    ignore_label: int | None = None,
+) -> Checked:
     """Leave out what cannot be used and say why; warn of what can."""
     problems: list[Problem] = []
     kept = []
     usual = _usual_kind([entry.scan for entry in seen if not entry.scan.fault])
     for entry in seen:
-        reason = entry.scan.fault or _odd_kind(entry.scan, usual) or _no_label(entry.case, task, multi_label)
+        reason = (
+            entry.scan.fault
+            or _odd_kind(entry.scan, usual)
+            or _no_label(entry.case, task, multi_label)
+            or _nothing_known(entry.scan, ignore_label)
+        )
         if reason:
             problems.append(problem(entry.case, reason, root))
             continue
-        entry, warnings = _inspected(entry, task)
+        entry, warnings = _inspected(entry, task, ignore_label)
         problems += [problem(entry.case, text, root, left_out=False) for text in warnings]
         kept.append(entry)
     return Checked(kept, problems)
 
 
-def unknown_id_problems(
-    seen: Sequence[Seen], label_ids: Sequence[Sequence[int]], root: Path
-) -> list[Problem]:
-    """Warn of values in label files that no class claims."""
-    problems = []
+def unknown_id_problems(seen: Sequence[Seen], rule: LabelRule, root: Path) -> list[Problem]:
+    """Warn of values in label files that no class claims. Where 0 is no label, they are the background's."""
+    problems: list[Problem] = []
+    if rule.ignore_label == 0:
+        return problems
     for entry in seen:
-        unknown = unknown_ids(label_ids, entry.scan.labels)
+        unknown = unknown_ids(rule.label_ids, set(entry.scan.labels) - {rule.ignore_label})
         if unknown:
             text = (
                 f"label values {', '.join(map(str, unknown[:5]))} belong to no class and count as background."
@@ -133,13 +145,25 @@ def _no_label(case: Case, task: str, multi_label: bool) -> str:
     return ""
 
 
-def _inspected(entry: Seen, task: str) -> tuple[Seen, list[str]]:
+def _nothing_known(scan: Scan, ignore_label: int | None) -> str:
+    if ignore_label is None or set(scan.labels) != {ignore_label}:
+        return ""
+    return f"nobody labelled a voxel of it: its mask holds only data.ignore_label ({ignore_label})."
+
+
+def shows_something(scan: Scan, ignore_label: int | None) -> bool:
+    """Whether a mask holds a value above zero that says something."""
+    return any(value > 0 and value != ignore_label for value in scan.labels)
+
+
+def _inspected(entry: Seen, task: str, ignore_label: int | None) -> tuple[Seen, list[str]]:
     """The case with its boxes inside the image, and warnings."""
     warnings = list(entry.scan.notes)
     if entry.scan.constant:
         warnings.append("the image is constant: every value is the same.")
-    if task == "segmentation" and not any(value > 0 for value in entry.scan.labels):
-        warnings.append("its label is empty: every voxel is background.")
+    if task == "segmentation" and not shows_something(entry.scan, ignore_label):
+        known = "voxel" if ignore_label is None else "labelled voxel"
+        warnings.append(f"its label is empty: every {known} is background.")
     if task == "detection" and entry.case.boxes is not None:
         boxes, more = _inside(entry.case.boxes, entry.scan.shape)
         entry = replace(entry, case=replace(entry.case, boxes=boxes))

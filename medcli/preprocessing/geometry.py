@@ -56,12 +56,15 @@ class Placement:
         out[self._inside()] = array
         return out
 
-    def labels(self, mask: np.ndarray) -> np.ndarray:
+    def labels(self, mask: np.ndarray, ignore: int | None = None) -> np.ndarray:
         """Bring label ids (integers, original shape) to the prepared grid (prepared shape, same dtype).
 
         A voxel gets the label with the largest share in it; padding is background (0).
+
+        Args:
+            ignore: Id of voxels that nobody labelled; see `resize_labels`.
         """
-        return self.padded(resize_labels(self.cut(mask), self.scaled))
+        return self.padded(resize_labels(self.cut(mask), self.scaled, ignore))
 
     def boxes(self, boxes: Boxes) -> Boxes:
         """Boxes of the original picture in pixels of the prepared one, cut at its edge."""
@@ -186,11 +189,28 @@ def _resize_axis(array: np.ndarray, axis: int, length: int) -> np.ndarray:
     return np.moveaxis(resized.reshape(length, *moved.shape[1:]), 0, axis)
 
 
-def resize_labels(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Resample label ids: every label's indicator linearly, then the largest wins (ties: the smaller id)."""
+def resize_labels(mask: np.ndarray, shape: Sequence[int], ignore: int | None = None) -> np.ndarray:
+    """Resample label ids: every label's indicator linearly, then the largest wins (ties: the smaller id).
+
+    Args:
+        ignore: Id of voxels that nobody labelled. The labels are chosen among the others, and a voxel is ignored where
+            they have too small a share: less than half of what a single labelled voxel or plane keeps when it is
+            shrunk, so that sparse annotation (one slice of ten, scribbles) does not vanish on a coarser grid.
+    """
     if tuple(mask.shape) == tuple(shape):
         return mask
     ids = np.unique(mask)
+    if ignore is not None and ignore in ids and len(ids) > 1:
+        known = resize((mask != ignore).astype(np.float32)[..., None], shape)[..., 0]
+        shrunk = max(1.0, *(n / m for n, m in zip(mask.shape, shape, strict=True)))
+        # Unlabelled voxels have no share in any label, so the largest one is that of a label that somebody drew.
+        out = _largest_share(mask, ids[ids != ignore], shape)
+        out[known < 0.5 / shrunk] = ignore
+        return out
+    return _largest_share(mask, ids, shape)
+
+
+def _largest_share(mask: np.ndarray, ids: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     out = np.full(shape, ids[0], mask.dtype)
     best = None
     for value in ids:

@@ -1,7 +1,7 @@
 """Label ids: from the values in mask files to consecutive ids with names."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,25 +19,30 @@ MANY = 16
 
 @dataclass(frozen=True)
 class LabelRule:
-    """What the values in the label files mean: see `Plan.classes`, `Plan.label_ids` and `Plan.objects`."""
+    """What the values in the label files mean: see the fields of this name in `Plan`."""
 
     classes: list[str]
     label_ids: list[list[int]]
     reason: str
     objects: Literal["parts", "instances"] | None = None
     objects_reason: str = ""
+    ignore_label: int | None = None
 
 
 def map_labels(mask: np.ndarray, plan: Plan) -> np.ndarray:
     """Turn the values of a label file into ids: uint8, 0 = background, i + 1 = plan.classes[i].
 
-    Values that no class claims become background. Negative values are background too.
+    Values that no class claims become background. Negative values are background too. `plan.ignore_label` becomes
+    `IGNORE`.
     """
-    if not plan.label_ids:
-        return (mask > 0).astype(np.uint8)
-    out = np.zeros(mask.shape, np.uint8)
-    for index, values in enumerate(plan.label_ids, start=1):
-        out[np.isin(mask, values)] = index
+    if plan.label_ids:
+        out = np.zeros(mask.shape, np.uint8)
+        for index, values in enumerate(plan.label_ids, start=1):
+            out[np.isin(mask, values)] = index
+    else:
+        out = (mask > 0).astype(np.uint8)
+    if plan.ignore_label is not None:
+        out[mask == plan.ignore_label] = IGNORE
     return out
 
 
@@ -55,7 +60,39 @@ def label_rule(
         declared: Names and ids that the data set itself brings (nnU-Net's dataset.json), or None.
         found: All values above zero in the label files.
         separate_masks: Every class has a file of its own, so that ids are 1, 2, ... in their order.
+
+    Raises:
+        ConfigError: Names, ids or `ignore_label` do not fit the masks.
+        DataError: No label file holds a class.
     """
+    if data.ignore_label is None:
+        return _rule(data, declared, found, separate_masks)
+    if separate_masks:
+        raise ConfigError(
+            "data.ignore_label: expected none with one mask file per class; give one file with ids, or leave it out."
+        )
+    others = {value for value in found if value != data.ignore_label}
+    rule = _rule(data, declared, others, separate_masks)
+    claimed = [
+        name
+        for name, values in zip(rule.classes, rule.label_ids, strict=False)
+        if data.ignore_label in values
+    ]
+    if claimed:
+        raise ConfigError(
+            f"data.ignore_label: the value {data.ignore_label} is also an id of the class {claimed[0]}; name another."
+        )
+    if data.ignore_label == 0 and not unknown_ids(rule.label_ids, others):
+        raise ConfigError(
+            "data.ignore_label: 0 needs an id for the background in the masks, one that data.classes does not name; "
+            f"found only {_some(sorted(others))}. Without it nothing says where there is no class."
+        )
+    return replace(rule, ignore_label=data.ignore_label)
+
+
+def _rule(
+    data: Data, declared: Mapping[str, list[int]] | None, found: Iterable[int], separate_masks: bool
+) -> LabelRule:
     found = sorted({int(value) for value in found if value > 0})
     if not found:
         raise DataError("Every label file is empty (no value above zero); check data.labels.")

@@ -38,6 +38,7 @@ class Plan(BaseModel):
             ignored, mask i is class i). Empty: every value above zero is class 1. Detection from masks: alike.
         objects: Detection from masks: what is one object: a connected part of a class, or what has one value in
             a file. None: the annotation has boxes.
+        ignore_label: Segmentation: the value in the label files of voxels that nobody labelled; None: all are.
         multi_label: Classification: several classes may apply to one case.
         channels: Channels of a prepared image.
         color: How pictures become channels: "grey", "rgb", or "as_is" for volumes and multi-channel input.
@@ -62,6 +63,7 @@ class Plan(BaseModel):
     classes: list[str]
     label_ids: list[list[int]] = []
     objects: Literal["parts", "instances"] | None = None
+    ignore_label: int | None = None
     multi_label: bool = False
     channels: int
     color: Literal["grey", "rgb", "as_is"]

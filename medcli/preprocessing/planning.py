@@ -58,6 +58,8 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
     reasons: dict[str, str] = {"classes": rule.reason}
     if rule.objects:
         reasons["objects"] = rule.objects_reason
+    if rule.ignore_label is not None:
+        reasons["ignore_label"] = _labelled_share(evidence.train, rule.ignore_label)
     color, channels = _color(config, evidence, dimensions, reasons)
     if dimensions == 3:
         reasons["reorient"] = "volumes: planes run up, rows backwards, columns to the patient's left"
@@ -76,6 +78,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         classes=rule.classes,
         label_ids=rule.label_ids,
         objects=rule.objects,
+        ignore_label=rule.ignore_label,
         multi_label=multi_label,
         channels=channels,
         color=color,
@@ -95,6 +98,13 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         strides=[list(stride) for stride in network.strides],
         reasons=reasons,
     )
+
+
+def _labelled_share(scans: Sequence[Scan], ignore_label: int) -> str:
+    total = sum(sum(scan.labels.values()) for scan in scans)
+    left = sum(scan.labels.get(ignore_label, 0) for scan in scans)
+    share = 100 * (1 - left / max(1, total))
+    return f"set in the config; {share:.3g} % of the training cases' voxels are labelled, patches are drawn around them"
 
 
 def _color(config: Config, evidence: Evidence, dimensions: int, reasons: dict[str, str]):

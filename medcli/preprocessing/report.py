@@ -13,6 +13,7 @@ from medcli.config.schema import Config
 from medcli.drawing import HEXES, draw_boxes, draw_labels, to_display, views
 from medcli.image import Image
 from medcli.preprocessing.checks import problem_rows
+from medcli.preprocessing.labels import IGNORE
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Record, image_path, label_path
 from medcli.preprocessing.splits import PARTS
@@ -200,12 +201,17 @@ def _planes(out: Path, plan: Plan, record: Record) -> list[tuple[np.ndarray, str
         affine = np.zeros((4, 4))
         affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = spacing[0], -spacing[1], -spacing[2], 1
     image = Image(np.load(image_path(out, record.key)), spacing=tuple(spacing), affine=affine)
-    labels = [np.load(label_path(out, record.key))] if plan.task == "segmentation" else []
+    labels = [_drawn(np.load(label_path(out, record.key)))] if plan.task == "segmentation" else []
     shown = []
     for view in views(image, labels, longest=256):
         rgb = draw_labels(view.rgb, view.labels[0], plan.classes) if labels else view.rgb
         shown.append((rgb, f"{record.case}, {view.name}"))
     return shown
+
+
+def _drawn(label: np.ndarray) -> np.ndarray:
+    """Without what nobody labelled, which should not choose the planes."""
+    return np.where(label == IGNORE, 0, label)
 
 
 # ---- figures

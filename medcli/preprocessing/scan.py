@@ -80,7 +80,7 @@ class Scan:
         constant: All its values are the same.
         foreground: Share of a volume in the box around all that is above the lowest value; 1 for pictures.
         values: Per channel; `grey_values` of its luminance when it has colours.
-        inside: Per channel, of the voxels with a label above zero; empty when there are none.
+        inside: Per channel, of the voxels with a label above zero but `data.ignore_label`; empty when there are none.
         labels: Voxels per value in the mask, largest values cut at 1,000 kinds.
         parts, joined: Detection: connected parts of the masks as `medcli.preprocessing.objects.Parts.rows`, of each
             value and of all values together.
@@ -116,14 +116,16 @@ class Seen:
     scan: Scan
 
 
-def scan_cases(job: Sequence[tuple[Case, str]], *, objects: bool = False) -> list[Scan]:
+def scan_cases(
+    job: Sequence[tuple[Case, str]], *, objects: bool = False, ignore_label: int | None = None
+) -> list[Scan]:
     """Scan some cases, each given with its signature; a fault in one never stops the others."""
-    return [_scan_safely(case, signature, objects) for case, signature in job]
+    return [_scan_safely(case, signature, objects, ignore_label) for case, signature in job]
 
 
-def _scan_safely(case: Case, signature: str, objects: bool) -> Scan:
+def _scan_safely(case: Case, signature: str, objects: bool, ignore_label: int | None) -> Scan:
     try:
-        return scan_case(case, signature, objects=objects)
+        return scan_case(case, signature, objects=objects, ignore_label=ignore_label)
     except MedcliError as error:
         return Scan(signature, fault=str(error))
     except MemoryError:
@@ -132,11 +134,12 @@ def _scan_safely(case: Case, signature: str, objects: bool) -> Scan:
         return Scan(signature, fault=f"{case.images[0].path}: cannot be examined ({type(error).__name__}).")
 
 
-def scan_case(case: Case, signature: str, *, objects: bool = False) -> Scan:
+def scan_case(case: Case, signature: str, *, objects: bool = False, ignore_label: int | None = None) -> Scan:
     """Read image and masks and describe them; FormatError when one is unreadable or does not fit.
 
     Args:
         objects: Also find the connected parts of the masks.
+        ignore_label: Value in the masks of voxels that nobody labelled; they do not belong to `Scan.inside`.
     """
     from medcli.io.readers import read_channels
 
@@ -144,7 +147,7 @@ def scan_case(case: Case, signature: str, *, objects: bool = False) -> Scan:
     mask = read_labels(case, image)
     array = image.array
     grey = image.ndim == 2 and is_grey(array)
-    inside = array[mask > 0] if mask is not None else array[:0]
+    inside = array[labelled(mask, ignore_label)] if mask is not None else array[:0]
     start, stop = foreground_box(array) if image.ndim == 3 else ((0, 0), image.shape)
     kept = math.prod(b - a for a, b in zip(start, stop, strict=True)) / max(1, math.prod(image.shape))
     values = tuple(Values.of(array[..., channel]) for channel in range(image.channels))
@@ -189,6 +192,11 @@ def read_labels(case: Case, image: Image) -> np.ndarray | None:
     return read_mask(case.masks, image)
 
 
+def labelled(mask: np.ndarray, ignore_label: int | None) -> np.ndarray:
+    """Where a mask holds a value above zero that says something."""
+    return mask > 0 if ignore_label is None else (mask > 0) & (mask != ignore_label)
+
+
 def _counts(mask: np.ndarray) -> dict[int, int]:
     ids, counts = np.unique(mask, return_counts=True)
     return {int(value): int(count) for value, count in list(zip(ids, counts, strict=True))[:1000]}
@@ -222,11 +230,13 @@ class Signatures:
 
     Args:
         objects: The scans are to hold connected parts.
+        ignore_label: As for `scan_case`.
     """
 
-    def __init__(self, *, objects: bool = False) -> None:
+    def __init__(self, *, objects: bool = False, ignore_label: int | None = None) -> None:
         self._known: dict[Path, str] = {}
         self._start = f"{SCAN_VERSION}" + (" with parts" if objects else "")
+        self._start += "" if ignore_label is None else f" without {ignore_label}"
 
     def of(self, case: Case) -> str:
         parts = [self._start]

@@ -470,6 +470,7 @@ def test_nnunet(tmp_path):
         ["organ", "tumour"],
         {"organ": [1], "tumour": [2]},
     )
+    assert found.ignore_label == 3
     assert [source.path.name for source in found.cases[0].images] == ["a_0000.nii.gz", "a_0001.nii.gz"]
     assert left_out(found) == {
         "d": "there is no image for this mask.",

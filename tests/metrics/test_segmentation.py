@@ -138,3 +138,16 @@ def test_summary_leaves_out_what_is_undefined():
     assert overall["dice"] == pytest.approx(0.45)
     weighted, _ = ours.summarise(cases, np.array([[2.0, 1.0, 0.0], [1.0, 0.0, 1.0]]))
     assert weighted["dice"].tolist() == [pytest.approx((2.5 / 3 + 0.4) / 2), 0.5]
+
+
+def test_a_labelled_plane_among_unlabelled_ones_is_judged_like_a_picture():
+    """Its two sides are no surface, so the distances are those of the picture."""
+    random = np.random.default_rng(4)
+    truth, predicted = (ndimage.binary_dilation(random.random((20, 24)) > 0.99, iterations=3) for _ in "ab")
+    flat = ours.measures(truth.astype(int), predicted.astype(int), 1, spacing=(2.0, 0.5))
+    volume = np.full((5, 20, 24), ours.IGNORE)
+    volume[2] = truth
+    deep = ours.measures(volume, np.stack([predicted] * 5).astype(int), 1, spacing=(3.0, 2.0, 0.5))
+    for name in ("dice", "hd95", "asd", "nsd"):
+        np.testing.assert_allclose(deep[name], flat[name], err_msg=name)
+    assert flat["hd95"][0] > 0

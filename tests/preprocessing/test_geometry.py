@@ -258,3 +258,22 @@ def test_placement_is_plain_data():
 
     placement = Placement((4,), (0,), (False,), (0,), (4,), (4,), (0,), (4,))
     assert pickle.loads(pickle.dumps(placement)) == placement
+
+
+@pytest.mark.parametrize(("planes", "coarse"), [(30, 15), (30, 11), (10, 20)])
+def test_one_labelled_plane_of_ten_survives_resampling(planes, coarse):
+    mask = np.full((planes, 12, 12), 255, np.uint8)
+    mask[4::10] = 0
+    mask[4::10, 3:9, 3:9] = 1
+    out = resize_labels(mask, (coarse, 6, 6), 255)
+    known = (out != 255).any(axis=(1, 2))
+    assert known.sum() >= planes // 10
+    assert set(np.unique(out)) == {0, 1, 255}
+    middle = out[known]
+    assert (middle[:, 3, 3] == 1).all() and (middle[:, 0, 0] == 0).all()
+    assert (known.sum() / coarse) <= 2.5 / 10 * max(1, planes / coarse)
+
+
+def test_an_ignored_neighbour_does_not_outvote_a_label():
+    mask = np.array([[1, 255, 255, 255, 0, 0, 255, 255]], np.uint8)
+    assert resize_labels(mask, (1, 4), 255).tolist() == [[1, 255, 0, 255]]

@@ -13,12 +13,13 @@ def rule(found, declared=None, separate_masks=False, **data):
     return label_rule(Data(**data), declared, found, separate_masks=separate_masks)
 
 
-def mapped(values, label_ids):
+def mapped(values, label_ids, ignore_label=None):
     plan = Plan(
         task="segmentation",
         dimensions=2,
         classes=["x"] * max(1, len(label_ids)),
         label_ids=label_ids,
+        ignore_label=ignore_label,
         channels=1,
         color="grey",
         intensity=[Intensity(kind="none")],
@@ -96,3 +97,29 @@ def test_ids_that_never_occur():
 def test_two_names_for_binary_masks():
     with pytest.raises(ConfigError, match="expected one name for masks that are binary, got 2"):
         rule([0, 255], classes=["a", "b"], labels_are="binary")
+
+
+def test_the_ignored_value_is_no_class():
+    found = rule([1, 2, 9], ignore_label=9)
+    assert (found.classes, found.label_ids, found.ignore_label) == (["label_1", "label_2"], [[1], [2]], 9)
+    assert mapped([0, 1, 2, 9], found.label_ids, found.ignore_label) == [0, 1, 2, 255]
+    binary = rule([1, 255], ignore_label=255)
+    assert mapped([0, 1, 255, 7], binary.label_ids, binary.ignore_label) == [0, 1, 255, 1]
+
+
+def test_zero_may_mean_unlabelled_where_the_background_has_an_id():
+    found = rule([1, 2], classes={"lesion": 2}, ignore_label=0)
+    assert mapped([0, 1, 2], found.label_ids, found.ignore_label) == [255, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"classes": {"a": 1, "b": 9}}, "the value 9 is also an id of the class b"),
+        ({"classes": ["a", "b"], "ignore_label": 0}, "0 needs an id for the background"),
+        ({"separate_masks": True}, "expected none with one mask file per class"),
+    ],
+)
+def test_ignored_values_that_cannot_be(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        rule([1, 2, 9] if "ignore_label" not in settings else [1, 2], **{"ignore_label": 9} | settings)

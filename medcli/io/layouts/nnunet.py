@@ -96,8 +96,7 @@ def _classes(
         raise FormatError(
             f"{data.root / 'dataset.json'}: 'labels' is expected to map names to whole numbers."
         ) from None
-    if ids.pop("ignore", None):
-        found.warn("", "dataset.json", "the label 'ignore' is not used; such voxels count as background.")
+    found.ignore_label = next(iter(ids.pop("ignore", [])), None)
     ids = {name: numbers for name, numbers in ids.items() if numbers != [0]}
     every = [number for numbers in ids.values() for number in numbers]
     if len(set(every)) < len(every):
