@@ -67,7 +67,7 @@ def windows() -> None:
         seen: list[np.ndarray] = []
 
         def whole(network, image=image, patch=patch, classes=classes):
-            return sliding_window(network, image, patch=patch, num_outputs=classes + 1, batch_size=4)
+            return sliding_window(network, image, patch=patch, num_outputs=classes + 1, batch_size=4).whole()
 
         def watched(batch, model=model, runner=runner, seen=seen):
             seen.append(batch.copy())

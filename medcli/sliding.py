@@ -1,6 +1,7 @@
 """A patch network over a whole image: overlapping windows, blended with weights like a Gaussian."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, product
 from math import ceil
@@ -9,6 +10,41 @@ import numpy as np
 
 SIGMA = 1 / 8
 """Standard deviation of the weights as a share of the patch, as in nnU-Net (Isensee et al. 2021)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slabs:
+    """An array too large to hold, given in parts along its first axis, each computed when it is asked for.
+
+    Attributes:
+        shape: Of the whole: spatial axes, then outputs.
+        parts: Starts anew and gives float32 arrays (n, *shape[1:]) from the first plane to the last; each is the
+            caller's own.
+        windows, skipped: How many places the network would look at, and how many of them hold nothing.
+    """
+
+    shape: tuple[int, ...]
+    parts: Callable[[], Iterator[np.ndarray]]
+    windows: int = 1
+    skipped: int = 0
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> "Slabs":
+        """An array that is there already."""
+        return cls(array.shape, lambda: iter([array]))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.parts()
+
+    def whole(self, out: np.ndarray | None = None) -> np.ndarray:
+        """All parts in one array, `out` if given (perhaps memory-mapped)."""
+        if out is None:
+            out = np.empty(self.shape, np.float32)
+        first = 0
+        for part in self:
+            out[first : first + len(part)] = part
+            first += len(part)
+        return out
 
 
 def sliding_window(
@@ -20,13 +56,15 @@ def sliding_window(
     overlap: float = 0.5,
     batch_size: int = 4,
     flips: bool | Sequence[int] = False,
-    out: np.ndarray | None = None,
-) -> np.ndarray:
+    content: np.ndarray | None = None,
+    margin: int = 0,
+    empty: Sequence[float] = (1.0,),
+) -> Slabs:
     """Predict an image of any size with a network of fixed patch size.
 
     Windows lie evenly from edge to edge, so the true overlap is at least the one asked for. An image
-    smaller than the patch is padded with zeros on both sides, and the padding is cut off again. Memory:
-    the result, and two batches.
+    smaller than the patch is padded with zeros on both sides, and the padding is cut off again. Memory while
+    the result is read: as many planes as the patch has, the planes that are finished, and two batches.
 
     Args:
         predict_batch: Takes (batch, *patch, channel) float32, returns (batch, *patch, num_outputs). The
@@ -39,11 +77,13 @@ def sliding_window(
         overlap: Share of a window that the next one covers, 0 to below 1.
         batch_size: Most windows in one call.
         flips: Average over mirrored inputs: True for all spatial axes, or the axes that may be mirrored.
-        out: Array of zeros to fill instead of a new one, for example memory-mapped; float32, spatial shape
-            + output.
+        content: bool, spatial shape of the image; windows without any of it, and without any within `margin`
+            voxels around them, are not predicted. None: all are.
+        empty: What is said of such a window: the first outputs; the rest is 0.
 
     Returns:
-        float32, spatial shape of the image + num_outputs: the weighted mean of what the windows say.
+        float32, spatial shape of the image + num_outputs: the weighted mean of what the windows say. It comes
+        out plane by plane, as soon as no further window touches a plane.
 
     Raises:
         ValueError: The patch does not fit the image's axes, or the overlap is out of range.
@@ -54,21 +94,34 @@ def sliding_window(
         raise ValueError(f"expected a patch of {axes} positive sizes for this image, got {patch}")
     if not 0 <= overlap < 1:
         raise ValueError(f"expected an overlap from 0 to below 1, got {overlap}")
-    if out is None:
-        out = np.zeros((*image.shape[:-1], num_outputs), np.float32)
+    shape = (*image.shape[:-1], num_outputs)
     image, inner = _pad(image, patch)
     starts = [window_starts(size, length, overlap) for size, length in zip(image.shape, patch, strict=False)]
     mirrored = _mirrors(range(axes) if flips is True else flips or ())
-    jobs = list(product(product(*starts), mirrored))
+    places = list(product(*starts))
+    held = places
+    if content is not None:
+        content, _ = _pad(content[..., None], patch)
+        held = [place for place in places if content[_around(place, patch, margin)].any()]
+    jobs = [(place, mirror) for place in held for mirror in mirrored]
 
-    padded = image.shape[:-1] != out.shape[:-1]
-    total = np.zeros((*image.shape[:-1], num_outputs), np.float32) if padded else out
-    _accumulate(total, predict_batch, image, jobs, patch, batch_size)
-    coverage = [_coverage(*axis) for axis in zip(starts, image.shape, patch, strict=False)]
-    _divide(total, coverage, len(mirrored))
-    if padded:
-        out[...] = total[inner]
-    return out
+    def parts() -> Iterator[np.ndarray]:
+        answers = _answers(predict_batch, image, jobs, patch, batch_size)
+        answer = np.zeros(num_outputs, np.float32)
+        answer[: len(empty)] = empty
+        blend = _Blend(starts, image.shape[:-1], patch, num_outputs, len(mirrored))
+        said = set(held)
+        for place in places:
+            if place[0] > blend.first:
+                yield from _cut(blend.finish(place[0]), inner)
+            if place not in said:
+                blend.add(place, answer, times=len(mirrored))
+                continue
+            for _ in mirrored:
+                blend.add(place, next(answers))
+        yield from _cut(blend.finish(image.shape[0]), inner)
+
+    return Slabs(shape, parts, len(places), len(places) - len(held))
 
 
 def window_starts(size: int, length: int, overlap: float) -> list[int]:
@@ -125,10 +178,8 @@ def _batches(jobs: list, batch_size: int) -> Iterator[list]:
         yield jobs[start : start + size]
 
 
-def _accumulate(total, predict_batch, image, jobs, patch, batch_size) -> None:
-    """Add every window's weighted prediction to `total`."""
-    weights = _patch_weights(patch, total.shape[-1])
-    weighted = np.empty_like(weights)
+def _answers(predict_batch, image, jobs, patch, batch_size) -> Iterator[np.ndarray]:
+    """The prediction for every job (start, mirror), mirrored back, in their order."""
     batch = None
     for part in _batches(jobs, batch_size):
         if batch is None:
@@ -136,13 +187,72 @@ def _accumulate(total, predict_batch, image, jobs, patch, batch_size) -> None:
         for row, (start, mirror) in zip(batch, part, strict=False):
             row[mirror] = image[_window(start, patch)]
         predictions = np.asarray(predict_batch(batch[: len(part)]))
-        for row, (start, mirror) in zip(predictions, part, strict=False):
-            np.multiply(row[mirror], weights, out=weighted)
-            total[_window(start, patch)] += weighted
+        for row, (_, mirror) in zip(predictions, part, strict=False):
+            yield row[mirror]
+
+
+class _Blend:
+    """Adds up weighted windows for a patch's worth of planes, and gives away those that are finished.
+
+    Windows must come in the order of their first axis.
+    """
+
+    def __init__(self, starts, shape, patch, num_outputs: int, repeats: int) -> None:
+        self.first = 0
+        self._patch = patch
+        self._total = np.zeros((min(patch[0], shape[0]), *shape[1:], num_outputs), np.float32)
+        self._weights = _patch_weights(patch, num_outputs)
+        self._weighted = np.empty_like(self._weights)
+        sums = [_coverage(*axis) for axis in zip(starts, shape, patch, strict=True)]
+        self._along = sums[0] * repeats
+        self._rest = np.ones((), np.float32)
+        for one in sums[1:]:
+            self._rest = self._rest[..., None] * one
+
+    def add(self, place: tuple[int, ...], answer: np.ndarray, *, times: int = 1) -> None:
+        """`answer`: (*patch, outputs), or (outputs,) that holds everywhere."""
+        np.multiply(answer if times == 1 else answer * times, self._weights, out=self._weighted)
+        self._total[_window((place[0] - self.first, *place[1:]), self._patch)] += self._weighted
+
+    def finish(self, stop: int) -> Iterator[np.ndarray]:
+        """The planes before `stop`, divided by all weights at each place; few at a time, to save memory."""
+        count = stop - self.first
+        step = max(1, PART_BYTES // max(1, self._total[0].nbytes))
+        for begin in range(0, count, step):
+            along = self._along[self.first + begin : self.first + min(begin + step, count)]
+            part = self._total[begin : min(begin + step, count)].copy()
+            for plane, weight in zip(part, along, strict=True):
+                plane /= (weight * self._rest)[..., None]
+            yield part
+        for plane in range(len(self._total) - count):  # one by one: NumPy would copy all of what overlaps
+            self._total[plane] = self._total[plane + count]
+        self._total[len(self._total) - count :] = 0
+        self.first = stop
+
+
+PART_BYTES = 32 * 2**20
+"""About so much is given away at once."""
+
+
+def _cut(parts: Iterator[np.ndarray], inner: tuple[slice, ...]) -> Iterator[np.ndarray]:
+    """Without padding."""
+    begin, first = inner[0], 0
+    for part in parts:
+        kept = part[(slice(max(begin.start - first, 0), max(begin.stop - first, 0)), *inner[1:])]
+        if len(kept):
+            yield kept
+        first += len(part)
 
 
 def _window(start: Sequence[int], patch: Sequence[int]) -> tuple[slice, ...]:
     return tuple(slice(begin, begin + length) for begin, length in zip(start, patch, strict=True))
+
+
+def _around(start: Sequence[int], patch: Sequence[int], margin: int) -> tuple[slice, ...]:
+    return tuple(
+        slice(max(0, begin - margin), begin + length + margin)
+        for begin, length in zip(start, patch, strict=True)
+    )
 
 
 def _coverage(starts: list[int], size: int, length: int) -> np.ndarray:
@@ -151,12 +261,3 @@ def _coverage(starts: list[int], size: int, length: int) -> np.ndarray:
     for start in starts:
         total[start : start + length] += axis_weights(length)
     return total
-
-
-def _divide(total: np.ndarray, coverage: list[np.ndarray], repeats: int) -> None:
-    """Divide in place by the sum of all weights at each place, one hyperplane at a time to save memory."""
-    rest = np.ones((), np.float32)
-    for sums in coverage[1:]:
-        rest = rest[..., None] * sums
-    for plane, weight in zip(total, coverage[0], strict=True):
-        plane /= (weight * repeats * rest)[..., None]

@@ -10,6 +10,7 @@ from medcli.config.schema import Config
 from medcli.prediction.predictor import Predictor
 from medcli.preprocessing.plan import Intensity, Plan
 from medcli.run import Run
+from medcli.sliding import Slabs
 
 
 class FakeTask:
@@ -69,4 +70,4 @@ def bright_box(image):
 
 def bright_voxels(image):
     """Segmentation: above 100 is the last of two classes."""
-    return np.eye(3, dtype=np.float32)[np.where(image[..., 0] > 100, 2, 0)]
+    return Slabs.of(np.eye(3, dtype=np.float32)[np.where(image[..., 0] > 100, 2, 0)])

@@ -24,6 +24,9 @@ def predict(
     save_probabilities: Annotated[
         bool, typer.Option("--save-probabilities", help="Segmentation: also write the probabilities.")
     ] = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Segmentation: also write maps of the uncertainty, in bits.")
+    ] = False,
     flips: Annotated[
         bool, typer.Option("--flips", help="Average over mirrored images: slower, often better.")
     ] = False,
@@ -52,7 +55,12 @@ def predict(
     from medcli.run import Run
 
     opened = replace(Run.open(run), config=load_config(run / "config.yaml", set_))
-    wanted = {"overlays": overlays, "save_probabilities": save_probabilities, "flips": flips}
+    wanted = {
+        "overlays": overlays,
+        "save_probabilities": save_probabilities,
+        "uncertainty": uncertainty,
+        "flips": flips,
+    }
     settings = opened.config.predict.model_copy(update={name: True for name, on in wanted.items() if on})
     if dry_run:
         from medcli.prediction.inputs import cases_for

@@ -214,6 +214,8 @@ class Predict(Section):
     overlays: bool = Field(False, description="Write pictures with the prediction drawn in.")
     save_probabilities: bool = Field(False, description="Segmentation: write the probabilities as well.")
     largest_component: bool = Field(False, description="Segmentation: keep only the largest object of every class.")
+    skip_empty: Literal["auto", "on", "off"] = Field("auto", description="Segmentation: do not look at windows that hold nothing but air or padding; they are background. auto: in volumes, where such voxels hold the lowest value to the bit (padding, a border of zeros, air below the CT window) or lie outside of the body in CT; on: in pictures too.")
+    uncertainty: bool = Field(False, description="Segmentation: write maps of the entropy in bits (CASE_uncertainty) and of how far windows and mirrored images disagree (CASE_disagreement).")
 
 
 class Features(Section):

@@ -127,7 +127,7 @@ def _record(run: Run, training: _Seen, validation: _Seen) -> Record:
         arrays="",
         task=run.plan.task,
         classes=list(run.plan.classes),
-        made=Made.of(run.config),
+        made=Made.of(run.config, run.plan),
         training_cases=len(training.cases),
         validation_cases=len(validation.cases),
         validation_patients=len(set(validation.patients)),

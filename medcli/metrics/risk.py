@@ -72,13 +72,22 @@ def expected_dice(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
         probabilities: Spatial shape + (1 + classes), background first.
         labels: Spatial shape, ids made from them.
     """
-    values = []
+    return dice_of_sums(dice_sums(probabilities, labels))
+
+
+def dice_sums(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(classes, 3) float64: what `expected_dice` needs of a part of an image; those of several parts add up."""
+    sums = []
     for index in range(1, probabilities.shape[-1]):
         chance, mask = probabilities[..., index], labels == index
-        both, size = float(chance[mask].sum(dtype=float)), int(mask.sum())
-        expected = float(chance.sum(dtype=float))
-        values.append(2 * both / (expected + size) if size or expected >= 1 else np.nan)
-    return np.array(values)
+        sums.append([float(chance[mask].sum(dtype=float)), float(chance.sum(dtype=float)), float(mask.sum())])
+    return np.array(sums, float).reshape(-1, 3)
+
+
+def dice_of_sums(sums: np.ndarray) -> np.ndarray:
+    """(classes,)"""
+    both, expected, size = sums.T
+    return np.where((size > 0) | (expected >= 1), divide(2 * both, expected + size), np.nan)
 
 
 def expected_f1(scores: np.ndarray, threshold: float = 0.25) -> float:

@@ -4,6 +4,7 @@ status.csv          case, ok or the reason, seconds
 predict.json        which model and which settings made them
 predictions.csv     classification     predictions.json  detection     CASE.nii.gz, CASE.png  segmentation
 controlled.json     detection, when the run learned it: the boxes that together miss few objects
+CASE_uncertainty, CASE_disagreement  segmentation, when asked for: entropy in bits, how far predictions differ
 CASE_outer          segmentation, when asked for and learned: a mask that misses little
 decisions.csv       when the run learned from its validation part: whether the case is answered, or referred and why
 thresholds.csv      with thresholds of groups: whose threshold decided each case
@@ -18,6 +19,8 @@ from pathlib import Path
 from shutil import rmtree
 from time import monotonic, perf_counter
 from typing import Any
+
+import numpy as np
 
 from medcli import __version__
 from medcli.calibration import Calibration
@@ -113,6 +116,7 @@ def predict(
     ledger = Ledger(out, writer, [case.name for case in cases])
     resumed = ledger.take_over() if resume else set()
     waiting = [case for case in cases if case.name not in resumed]
+    windows = np.zeros(2, int)
     if waiting:
         predictor = Predictor.load(run, settings=settings)
         if force:
@@ -122,6 +126,8 @@ def predict(
             write_json(out / SETTINGS, made_by)
             results = predictor.predict_cases(waiting)
             for done, (case, image, result) in enumerate(results, len(resumed) + 1):
+                if isinstance(result, Prediction):
+                    windows += np.array([result.windows, result.skipped])
                 ledger.note(case, _write(case, image, result, writer, out, predictor))
                 progress("predict", done, len(cases))
     failed = ledger.failed()
@@ -130,8 +136,17 @@ def predict(
         raise DataError(
             f"Every case failed ({len(cases)} in all), see {out / STATUS}; the first, {name}: {reason}"
         )
-    notes = list(getattr(writer, "notes", []))
+    notes = [*getattr(writer, "notes", []), *_skipped(*windows.tolist())]
     return Summary(out, len(cases), failed, len(resumed), perf_counter() - start, notes)
+
+
+def _skipped(windows: int, skipped: int) -> list[str]:
+    if not skipped:
+        return []
+    return [
+        f"{skipped} of {windows} windows hold nothing but air or padding and are background without the network "
+        "(predict.skip_empty)."
+    ]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """A trained run, loaded once, that predicts case after case and is stopped by none of them."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -18,15 +18,15 @@ from medcli.config.schema import Predict
 from medcli.errors import DataError, MedcliError
 from medcli.image import Image
 from medcli.io.readers import read_channels
-from medcli.metrics.bootstrap import mean_of_known
-from medcli.metrics.risk import expected_dice, expected_f1
-from medcli.prediction.restore import largest_components, most_probable, restore_labels
+from medcli.metrics.risk import expected_f1
+from medcli.prediction.restore import Wanted, largest_components, restore
 from medcli.prediction.result import Prediction, Signals
 from medcli.preprocessing.geometry import Placement
 from medcli.preprocessing.prepare import prepare
 from medcli.refusal.gate import Look, look
 from medcli.refusal.learned import Refusal
 from medcli.run import Run
+from medcli.sliding import Slabs
 
 if TYPE_CHECKING:
     import keras
@@ -37,6 +37,8 @@ BATCH_CASES = 64
 BATCH_BYTES = 128 * 2**20
 """Cases go to the task together up to these limits; the task makes batches of its own size of them."""
 READERS = 2
+HUGE_BYTES = 2**30
+"""While a case of more than this is predicted no other is read."""
 LOWEST_SCORE = 0.01
 """Of the boxes among which a recall-controlled threshold is looked for."""
 
@@ -113,7 +115,7 @@ class Predictor:
 
     def collecting(self) -> "Predictor":
         """The same network, which also tells what there is to learn from."""
-        wanted = {"save_probabilities": self.run.plan.task == "segmentation"}
+        wanted = {"save_probabilities": self.run.plan.task == "segmentation", "uncertainty": False}
         settings = self.settings.model_copy(update=wanted)
         run = replace(self.run, config=self.run.config.model_copy(update={"predict": settings}))
         return replace(self, run=run, task=self._down_to_low_scores(), refusal=None, collect=True)
@@ -197,14 +199,18 @@ class Predictor:
         if not self.collect and not self._gates:
             return self.task.predict(self.model, arrays), [()] * len(arrays), np.full(len(arrays), np.nan)
         results, features = self.task.predict_with_features(self.model, arrays)
-        if self.refusal is None:
+        if self.refusal is None or any(isinstance(result, Slabs) for result in results):
             return results, features, np.full(len(arrays), np.nan)
-        return results, features, self.refusal.unlikeness(np.stack([np.concatenate(one) for one in features]))
+        return results, features, self._unlikeness(features)
+
+    def _unlikeness(self, features: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+        assert self.refusal is not None
+        return self.refusal.unlikeness(np.stack([np.concatenate(list(one)) for one in features]))
 
     def _finish(
-        self, read: Read, result: Any, features: tuple[np.ndarray, ...], score: float, seconds: float
+        self, read: Read, result: Any, features: Sequence[np.ndarray], score: float, seconds: float
     ) -> Prediction | MedcliError:
-        """Bring one result to the image's own grid."""
+        """Bring one result to the image's own grid; slabs are computed only now, part by part."""
         start = perf_counter()
         prediction = Prediction()
         quality = float("nan")
@@ -218,27 +224,17 @@ class Predictor:
                     boxes=boxes.take(boxes.scores >= self.settings.score_threshold),
                     controlled=self._controlled(boxes),
                 )
-            elif result.ndim == 1:
+            elif not isinstance(result, Slabs):
                 scaled = result if self.calibration is None else self.calibration.scaled(result)
                 prediction = Prediction(probabilities=scaled, raw_probabilities=result)
             else:
-                labels = restore_labels(result, read.placement)
-                prediction = Prediction(
-                    labels=largest_components(labels) if self.settings.largest_component else labels,
-                    label_probabilities=(
-                        read.placement.restore_probabilities(result)
-                        if self.settings.save_probabilities
-                        else None
-                    ),
-                    outer=self._outer(result, labels, read.placement),
-                )
-                if self.collect or self._gates:
-                    quality = float(mean_of_known(expected_dice(result, most_probable(result))))
-        except MemoryError as error:
+                prediction, quality = self._segmented(result, read.placement)
+                score = self._unlikeness([features])[0] if self._gates else score
+        except Exception as error:  # as above
             return _explained(error)
         answer = signals = None
         if self.collect and read.look is not None:
-            signals = Signals(read.look, features, quality, boxes)
+            signals = Signals(read.look, tuple(features), quality, boxes)
         if self._gates and self.refusal is not None and read.look is not None:
             usual = self.refusal.record.usual
             answer = self.refusal.answer(
@@ -256,17 +252,30 @@ class Predictor:
             return None
         return boxes.take(boxes.scores >= np.nan_to_num(self.refusal.limits, nan=0.0)[boxes.classes])
 
-    def _outer(
-        self, probabilities: np.ndarray, labels: np.ndarray, placement: Placement
-    ) -> tuple[np.ndarray, ...] | None:
-        """Class by class, so that memory holds the probabilities of one; without a promise the whole image."""
-        if self.refusal is None or not self.settings.outer:
-            return None
-        masks = []
-        for index, limit in enumerate(np.nan_to_num(self.refusal.limits, nan=0.0), start=1):
-            chance = placement.restore_probabilities(probabilities[..., [0, index]])[..., 1]
-            masks.append((chance >= limit) | (labels == index))
-        return tuple(masks)
+    def _segmented(self, slabs: Slabs, placement: Placement) -> tuple[Prediction, float]:
+        """The prediction, and the Dice to expect where that is wanted."""
+        wanted = Wanted(
+            probabilities=self.settings.save_probabilities,
+            limits=self._limits if self.settings.outer else None,
+            uncertainty=self.settings.uncertainty,
+            quality=self.collect or self._gates,
+        )
+        found = restore(slabs, placement, wanted)
+        prediction = Prediction(
+            labels=largest_components(found.labels) if self.settings.largest_component else found.labels,
+            label_probabilities=found.probabilities,
+            outer=found.outer,
+            uncertainty=found.uncertainty,
+            disagreement=found.disagreement,
+            windows=slabs.windows,
+            skipped=slabs.skipped,
+        )
+        return prediction, found.quality
+
+    @property
+    def _limits(self) -> np.ndarray | None:
+        """From which probability each class's outer mask begins; without a promise the mask is the whole image."""
+        return None if self.refusal is None else np.nan_to_num(self.refusal.limits, nan=0.0)
 
 
 def _fits(read: Read, group: list[Read], together: int) -> bool:
@@ -280,22 +289,26 @@ def _fits(read: Read, group: list[Read], together: int) -> bool:
 def _read_ahead(cases: Iterable[Case], read, *, most: int) -> Iterator[tuple[Case, Read | MedcliError]]:
     """Read in threads before it is asked for; keeps the order.
 
-    At most `most` cases wait, or fewer (but two) when they would take more memory than two batches may.
+    At most `most` cases wait, or fewer when they would take more memory than two batches may: while a large one is
+    predicted the next one is read, while a huge one is predicted none.
     """
     cases = iter(cases)
-    ahead = 2
+    ahead = 1  # until the size of one is known
     with ThreadPoolExecutor(READERS, thread_name_prefix="medcli-read") as pool:
         waiting: deque[tuple[Case, Future[Read]]] = deque()
         try:
             while True:
-                for case in islice(cases, max(0, ahead - len(waiting))):
+                for case in islice(cases, max(0, max(1, ahead) - len(waiting))):
                     waiting.append((case, pool.submit(read, case)))
                 if not waiting:
                     return
                 case, future = waiting.popleft()
                 outcome = _outcome(future)
                 if isinstance(outcome, Read):
-                    ahead = int(np.clip(2 * BATCH_BYTES // max(1, outcome.size), 2, most))
+                    ahead = int(np.clip(2 * BATCH_BYTES // max(1, outcome.size), 1, most))
+                    ahead = 0 if outcome.size > HUGE_BYTES else ahead
+                for case_after in islice(cases, max(0, ahead - len(waiting))):
+                    waiting.append((case_after, pool.submit(read, case_after)))
                 yield case, outcome
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -41,6 +41,9 @@ class Prediction:
         controlled: Detection, where the run learned to: the boxes that miss few objects (`evaluate.miss_rate`).
         outer: Segmentation, when asked for and learned: for each class bool, spatial shape of the image: a mask
             that misses little of it.
+        uncertainty, disagreement: Segmentation, when asked for: float32 maps in bits, see
+            `medcli.prediction.restore.Restored`.
+        windows, skipped: Segmentation: how many windows the image has, and how many hold nothing and were left out.
         answer: Whether the case is answered or referred, and why; None: the run did not learn to tell.
         signals: Only for learning.
         seconds: Reading, preparing, predicting and bringing back; a batch's time is shared out evenly.
@@ -53,6 +56,10 @@ class Prediction:
     label_probabilities: np.ndarray | None = None
     controlled: Boxes | None = None
     outer: tuple[np.ndarray, ...] | None = None
+    uncertainty: np.ndarray | None = None
+    disagreement: np.ndarray | None = None
+    windows: int = 0
+    skipped: int = 0
     answer: Answer | None = None
     signals: Signals | None = None
     seconds: float = 0.0

@@ -16,7 +16,7 @@ from medcli.case import Case
 from medcli.errors import RunError
 from medcli.files import atomic_path, write_json
 from medcli.image import Image
-from medcli.io.writers import write_labels, write_probabilities
+from medcli.io.writers import write_labels, write_map, write_probabilities
 from medcli.metrics.decision import confidence
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.plan import Plan
@@ -257,6 +257,10 @@ class BoxesWriter:
             (self.folder / name).unlink(missing_ok=True)
 
 
+MAPS = ("uncertainty", "disagreement")
+"""Fields of `Prediction` that become one image each."""
+
+
 class LabelsWriter:
     """One label image per case, named like the case; probabilities and outer masks beside it when asked for.
 
@@ -273,6 +277,8 @@ class LabelsWriter:
         assert prediction.labels is not None
         if prediction.label_probabilities is not None:
             write_probabilities(self.folder / case.name, prediction.label_probabilities, image)
+        for name, values in self._maps(case.name, prediction).items():
+            write_map(self.folder / name, values, image)
         for name, mask in zip(self._outer(case.name), prediction.outer or (), strict=False):
             write_labels(self.folder / name, mask.astype(np.uint8), image)
         write_labels(self.folder / case.name, self.ids[prediction.labels], image)
@@ -292,11 +298,20 @@ class LabelsWriter:
 
     def remove(self, names: set[str]) -> None:
         for name in names:
-            probabilities = (self.folder / f"{name}_prob{suffix}" for suffix in (".nii.gz", ".npy"))
+            values = (
+                self.folder / f"{name}_{kind}{suffix}"
+                for kind in ("prob", *MAPS)
+                for suffix in (".nii.gz", ".npy")
+            )
             outer = (path for file in self._outer(name) for path in self._files(file))
-            for path in (*self._files(name), *probabilities, *outer):
+            for path in (*self._files(name), *values, *outer):
                 path.unlink(missing_ok=True)
         (self.folder / "decisions.csv").unlink(missing_ok=True)
+
+    @staticmethod
+    def _maps(case: str, prediction: Prediction) -> dict[str, np.ndarray]:
+        maps = {f"{case}_{kind}": getattr(prediction, kind) for kind in MAPS}
+        return {name: values for name, values in maps.items() if values is not None}
 
     def _outer(self, case: str) -> list[str]:
         if self.plan.num_classes == 1:

@@ -21,6 +21,7 @@ from medcli.errors import RunError
 from medcli.files import atomic_path, sha256, write_text
 from medcli.metrics import risk
 from medcli.metrics.unusual import Reference, conformal_p, unlikeness
+from medcli.preprocessing.plan import Plan
 from medcli.refusal.gate import Usual
 
 if TYPE_CHECKING:
@@ -40,16 +41,19 @@ class Made(BaseModel):
     nms_iou: float
     max_detections: int
     iou_threshold: float
+    skip_empty: Literal["auto", "on", "off"] = "off"
 
     @classmethod
-    def of(cls, config: Config) -> "Made":
+    def of(cls, config: Config, plan: Plan) -> "Made":
         chosen = config.predict
+        windowed = plan.task == "segmentation" and plan.dimensions == 3
         return cls(
             overlap=chosen.overlap,
             flips=chosen.flips,
             nms_iou=chosen.nms_iou,
             max_detections=chosen.max_detections,
             iou_threshold=config.evaluate.iou_threshold,
+            skip_empty=chosen.skip_empty if windowed or chosen.skip_empty == "on" else "off",
         )
 
 
@@ -162,7 +166,7 @@ class Refusal:
         except (OSError, ValidationError):
             raise _damaged(path) from None
         arrays = run.folder / ARRAYS
-        if record.classes != run.plan.classes or record.made != Made.of(run.config):
+        if record.classes != run.plan.classes or record.made != Made.of(run.config, run.plan):
             return None
         if run.model_path.is_file() and record.model != sha256(run.model_path):
             return None

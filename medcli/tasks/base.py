@@ -52,7 +52,8 @@ class Task(Protocol):
         """Results on the prepared grid, one per prepared image (spatial shape + channel, float32):
 
         classification (classes,) float32 probabilities; detection `Boxes` in pixels of the prepared image;
-        segmentation float32 probabilities, spatial shape + (1 + classes), background first.
+        segmentation `Slabs` of float32 probabilities, spatial shape + (1 + classes), background first; with
+        `predict.uncertainty` one channel more, the mean entropy in bits of what single windows say.
         """
 
     def targets(
@@ -87,6 +88,7 @@ class Task(Protocol):
         """As `predict`, and for every image its features, float32 (filters,) for each depth of the network.
 
         They are means over the image (of a patch network: over its windows), unmirrored where that is told apart.
+        Those of slabs are known when the slabs were read.
         """
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any, overload
 
 import numpy as np
 import tensorflow as tf
@@ -15,9 +16,10 @@ from medcli.metrics.bootstrap import mean_of_known
 from medcli.metrics.segmentation import dice, overlap_counts
 from medcli.models.choose import build_model
 from medcli.models.unet import encoder_layers
+from medcli.preprocessing.content import MARGIN, content_mask
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
-from medcli.sliding import sliding_window
+from medcli.sliding import Slabs, sliding_window
 from medcli.tasks.fairness import balanced_draw, by_group, chosen_by
 from medcli.tasks.running import Runner, first
 from medcli.tasks.target import Target, covering, cut, one_hot
@@ -34,6 +36,7 @@ class Segmentation:
         self.plan = plan
         self.monitor = chosen_by("dice", config)
         self._runner = Runner(then=tf.nn.softmax)
+        self._unsure = Runner(then=with_entropy)
 
     def build_model(self):
         return build_model(self.config, self.plan)
@@ -59,7 +62,8 @@ class Segmentation:
         """
         scores, losses = [], []
         for record in records:
-            probabilities = self._whole(model, prepared.image(record), overlap=0.125, flips=False)
+            answer = partial(self._runner, model)
+            probabilities = self._slabs(answer, prepared.image(record), overlap=0.125, flips=False).whole()
             labels = prepared.label(record)
             losses.append(voxel_loss(labels, probabilities))
             predicted = np.where(labels == IGNORE, 0, probabilities.argmax(axis=-1))
@@ -73,13 +77,15 @@ class Segmentation:
             "dice", self.config, prepared, records, lambda cases: float(class_means(table[cases]).mean())
         )
 
-    def predict(self, model, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        settings = self.config.predict
-        return [self._whole(model, image, overlap=settings.overlap, flips=settings.flips) for image in images]
+    def predict(self, model, images: Sequence[np.ndarray]) -> list[Slabs]:
+        runner = self._unsure if self.config.predict.uncertainty else self._runner
+        return [self._asked(partial(runner, model), image) for image in images]
 
     def targets(self, model, image: np.ndarray, *, wanted, most, windows, calibrated) -> list[Target]:
         """The largest regions, one per class."""
-        probabilities = self.predict(model, [image])[0]
+        settings = self.config.predict
+        answer = partial(self._runner, model)
+        probabilities = self._slabs(answer, image, overlap=settings.overlap, flips=settings.flips).whole()
         labels = probabilities.argmax(axis=-1)
         counts = np.bincount(labels.ravel(), minlength=self.plan.num_classes + 1)[1:]
         order = np.argsort(-counts, kind="stable")[:most] if wanted is None else [wanted]
@@ -128,25 +134,42 @@ class Segmentation:
         return tf.reduce_sum(odds * weights, axes), tf.reduce_sum(tf.sigmoid(odds) * weights, axes)
 
     def predict_with_features(self, model, images: Sequence[np.ndarray]):
-        settings, results, features = self.config.predict, [], []
-        for image in images:
-            windows = _WindowMeans(self._runner, model)
-            results.append(self._whole(windows, image, overlap=settings.overlap, flips=settings.flips))
-            features.append(windows.means)
-        return results, features
+        """The features of an image are known when all of its slabs were read."""
+        runner = self._unsure if self.config.predict.uncertainty else self._runner
+        features = [WindowMeans(runner, model) for _ in images]
+        return [self._asked(*both) for both in zip(features, images, strict=True)], features
 
-    def _whole(self, model, image: np.ndarray, *, overlap: float, flips: bool) -> np.ndarray:
-        """`model`: A network, or what predicts a batch."""
-        predict_batch = model if isinstance(model, _WindowMeans) else partial(self._runner, model)
+    def _asked(self, predict_batch, image: np.ndarray) -> Slabs:
+        """As the settings of `predict` say."""
+        settings = self.config.predict
+        skip = settings.skip_empty == "on" or (settings.skip_empty == "auto" and self.plan.dimensions == 3)
+        return self._slabs(
+            predict_batch,
+            image,
+            overlap=settings.overlap,
+            flips=settings.flips,
+            more=int(settings.uncertainty),
+            content=content_mask(image, self.plan) if skip else None,
+        )
+
+    def _slabs(self, predict_batch, image: np.ndarray, *, more: int = 0, **settings) -> Slabs:
+        """`more`: Outputs of `predict_batch` beyond the classes."""
         return sliding_window(
             predict_batch,
             image,
             patch=self.plan.patch or image.shape[:-1],
-            num_outputs=self.plan.num_classes + 1,
-            overlap=overlap,
+            num_outputs=self.plan.num_classes + 1 + more,
             batch_size=self.config.predict.batch_size,
-            flips=flips,
+            margin=MARGIN,
+            **settings,
         )
+
+
+def with_entropy(logits: tf.Tensor) -> tf.Tensor:
+    """Probabilities (..., classes) and behind them their entropy in bits."""
+    chances = tf.nn.softmax(logits)
+    bits = -tf.reduce_sum(chances * tf.nn.log_softmax(logits), axis=-1, keepdims=True) / np.log(2)
+    return tf.concat([chances, bits], axis=-1)
 
 
 def class_means(scores: np.ndarray) -> np.ndarray:
@@ -154,8 +177,8 @@ def class_means(scores: np.ndarray) -> np.ndarray:
     return np.nan_to_num(mean_of_known(scores, axis=0))
 
 
-class _WindowMeans:
-    """Predicts batches of windows and keeps the mean of their features."""
+class WindowMeans(Sequence[np.ndarray]):
+    """Predicts batches of windows; afterwards a sequence of the means of their features, one for every depth."""
 
     def __init__(self, runner: Runner, model) -> None:
         self._runner, self._model = runner, model
@@ -169,9 +192,15 @@ class _WindowMeans:
         self._count += len(batch)
         return output
 
-    @property
-    def means(self) -> tuple[np.ndarray, ...]:
-        return tuple((total / self._count).astype(np.float32) for total in self._sums)
+    @overload
+    def __getitem__(self, depth: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, depth: slice) -> Sequence[np.ndarray]: ...
+    def __getitem__(self, depth: Any) -> Any:
+        return [(total / self._count).astype(np.float32) for total in self._sums][depth]
+
+    def __len__(self) -> int:
+        return len(self._sums)
 
 
 def voxel_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:

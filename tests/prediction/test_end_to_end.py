@@ -93,6 +93,31 @@ def test_segmentation_of_volumes(tmp_path):
         np.testing.assert_array_equal(labels, probabilities.argmax(axis=-1))
 
 
+def test_uncertainty_of_a_volume_with_an_empty_border(tmp_path):
+    """Maps against NumPy, and windows without content."""
+    run = make_run(tmp_path, "segmentation", dimensions=3, model={"width": 4})
+    values = np.zeros((60, 16, 8), np.float32)  # x, y, z
+    values[2:9, 3:12, 1:7] = np.random.default_rng(0).uniform(1, 2, (7, 9, 6))
+    nib.save(nib.Nifti1Image(values, np.diag([1.0, 2.0, 3.0, 1.0])), tmp_path / "head.nii.gz")
+    asked = {"save_probabilities": True, "uncertainty": True}
+    summary = predict(run, [tmp_path / "head.nii.gz"], tmp_path / "out", settings=Predict(**asked))
+    (note,) = summary.notes
+    assert "windows hold nothing but air or padding" in note
+    labels, chances, doubt, spread = (
+        nib.load(tmp_path / "out" / f"head{kind}.nii.gz").get_fdata()
+        for kind in ("", "_prob", "_uncertainty", "_disagreement")
+    )
+    assert not labels[-20:].any()
+    np.testing.assert_allclose(chances[-20:, ..., 0], 1, atol=1e-6)
+    known = np.maximum(chances, 1e-12)
+    np.testing.assert_allclose(doubt, -(known * np.log2(known)).sum(-1), atol=1e-4)
+    assert spread.min() >= 0 and (spread <= doubt + 1e-5).all() and spread.max() > 0
+    settings = Predict(**asked, skip_empty="off")
+    assert not predict(run, [tmp_path / "head.nii.gz"], tmp_path / "all", settings=settings).notes
+    there = nib.load(tmp_path / "all" / "head_prob.nii.gz").get_fdata()
+    np.testing.assert_allclose(chances[:10], there[:10], atol=1e-5)
+
+
 def test_a_damaged_model_is_refused_before_anything_is_written(tmp_path):
     run = make_run(tmp_path, "classification", model={"name": "cnn", "width": 4})
     content = bytearray((run / "model.keras").read_bytes())

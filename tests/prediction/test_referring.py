@@ -19,6 +19,7 @@ from medcli.prediction.predict import predict
 from medcli.prediction.predictor import Predictor
 from medcli.refusal.gate import Usual, look
 from medcli.refusal.learned import ARRAYS, FILE, Learned, Made, Record, Refusal, save
+from medcli.sliding import Slabs
 from tests.fake_run import fake_run
 
 PATIENTS = 39
@@ -31,7 +32,8 @@ class FeaturesTask:
         self.answer = answer
 
     def predict(self, model, images):
-        return [self.answer(image) for image in images]
+        answers = [self.answer(image) for image in images]
+        return [Slabs.of(one) if isinstance(one, np.ndarray) and one.ndim > 1 else one for one in answers]
 
     def predict_with_features(self, model, images):
         return self.predict(model, images), [(np.float32([image.mean()]),) for image in images]
@@ -58,7 +60,8 @@ def learned_run(folder, task, *, losses=None, expected=None, empty=0.0, **more):
     )  # fmt: skip
     looks = [look(Image(half_bright(seed)[..., None]), run.plan) for seed in range(20)]
     record = Record(
-        model=sha256(run.model_path), arrays="", task=task, classes=run.plan.classes, made=Made.of(run.config),
+        model=sha256(run.model_path), arrays="", task=task, classes=run.plan.classes,
+        made=Made.of(run.config, run.plan),
         training_cases=200, validation_cases=PATIENTS, validation_patients=PATIENTS,
         quality={"classification": "", "detection": "f1", "segmentation": "dice"}[task], empty=empty,
         usual=Usual.of(looks, run.plan) if run.plan.dimensions == 2 else None,
