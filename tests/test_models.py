@@ -5,6 +5,9 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
+import keras  # noqa: E402
+
+from medcli.models.blocks import FusedInstanceNormalization  # noqa: E402
 from medcli.models.unet import build_unet  # noqa: E402
 
 STRIDES = [(1, 1, 1), (1, 2, 2), (2, 2, 2)]
@@ -33,3 +36,27 @@ def test_the_residual_encoder_has_1_3_4_6_blocks():
     network = build_unet((16, 16, 1), 2, strides=[(1, 1), *[(2, 2)] * 3], width=4, encoder="residual")
     adds = [layer.name for layer in network.layers if layer.name.endswith("_add")]
     assert [sum(name.startswith(f"down{stage}_") for name in adds) for stage in (1, 2, 3, 4)] == [1, 3, 4, 6]
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 5, 4), (3, 4, 6, 5, 4)])
+@pytest.mark.parametrize("known_batch", [True, False])
+def test_instance_normalisation_and_its_gradient_are_those_of_one_group_per_channel(shape, known_batch):
+    x = tf.constant(np.random.default_rng(0).normal(3, 2, shape).astype(np.float32))
+    ours, theirs = FusedInstanceNormalization(), keras.layers.GroupNormalization(groups=-1, epsilon=1e-5)
+    results = []
+    for layer in (ours, theirs):
+        layer.build(shape)
+        layer.gamma.assign([1.0, 2.0, 3.0, 4.0])
+        layer.beta.assign([0.0, 1.0, -1.0, 2.0])
+
+        @tf.function(input_signature=[tf.TensorSpec((shape[0] if known_batch else None, *shape[1:]))])
+        def run(x, layer=layer):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x)
+                total = tf.reduce_sum(y * tf.sin(3 * x))
+            return y, *tape.gradient(total, [x, layer.gamma.value, layer.beta.value])
+
+        results.append(run(x))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
