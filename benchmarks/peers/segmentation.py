@@ -4,7 +4,7 @@
     python peers/segmentation.py preprocess DATA  prints the seconds of nnU-Net's plan_and_preprocess
 
 Needs nnunetv2 and monai. The networks, losses, optimiser and the order of a step are what nnU-Net 2.8 uses for the
-hippocampus by its own plan: patch 40x56x40, batch 7, four stages of 32 to 256 filters, deep supervision, float32 on CPUs.
+hippocampus by its own plan: patch 40x56x40, batch 7, four stages of 32 to 256 filters, deep supervision, float32.
 """
 
 import json
