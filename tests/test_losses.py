@@ -123,3 +123,66 @@ def test_a_broken_vessel_costs_more_than_a_thin_one():
         return float(segmentation.centreline_dice_cross_entropy(labels, logits))
 
     assert loss(broken) > loss(thin) + 0.05
+
+
+# ---- regions that overlap
+
+REGIONS = [[1, 2], [2]]
+"""The whole, and the core within it."""
+
+
+def logits_of(chances):
+    """(1, 1, n, regions) logits from (n, regions) probabilities."""
+    chances = np.array(chances, np.float32)
+    return np.log(chances / (1 - chances))[None, None]
+
+
+def test_regions_by_hand():
+    labels = np.array([[[1, 2, 0]]], np.uint8)
+    whole, core = [0.9, 0.6, 0.2], [0.3, 0.8, 0.1]
+    loss = segmentation.dice_cross_entropy(labels, logits_of(np.stack([whole, core], 1)), regions=REGIONS)
+    binary = -np.log([[0.9, 0.6, 0.8], [0.7, 0.8, 0.9]]).mean()
+    dice = ((2 * 1.5 + 1) / (1.7 + 2 + 1) + (2 * 0.8 + 1) / (1.2 + 1 + 1)) / 2
+    assert float(loss) == pytest.approx(binary + 1 - dice, abs=1e-5)
+
+
+def test_binary_cross_entropy_of_regions_is_kerass():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 3, (2, 4, 5)).astype(np.uint8)
+    logits = random.normal(0, 2, (2, 4, 5, 2)).astype(np.float32)
+    truth = np.stack([np.isin(labels, ids) for ids in REGIONS], -1).astype(np.float32)
+    keras = tf.keras.losses.BinaryCrossentropy(from_logits=True)(truth, logits)
+    ours = segmentation.cross_entropy(labels, logits, regions=REGIONS)
+    assert float(ours) == pytest.approx(float(keras), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(segmentation.LOSSES))
+def test_every_loss_takes_regions(name):
+    """Ignored voxels change nothing, and the true regions cost less than others."""
+    loss = segmentation.LOSSES[name]
+    labels = np.tile(np.repeat([0, 1, 2, 1, 0], 3), (6, 1))[None].astype(np.uint8)
+    truth = np.stack([np.isin(labels, ids) for ids in REGIONS], -1)
+    right, wrong = (np.where(truth == yes, 4.0, -4.0).astype(np.float32) for yes in (True, False))
+    assert float(loss(labels, right, regions=REGIONS)) < 0.2 < float(loss(labels, wrong, regions=REGIONS))
+    half = labels.copy()
+    half[:, 3:] = 255
+    other = np.where(half[..., None] == 255, 7.0, right).astype(np.float32)
+    found = [float(loss(half, logits, regions=REGIONS)) for logits in (right, other)]
+    assert found[0] == pytest.approx(found[1], abs=2e-3 if name.startswith("centreline") else 1e-6)
+
+
+def test_unlabelled_neighbours_are_no_boundary():
+    labels = np.array([[[1, 1, 255, 1]]], np.uint8)
+    p = [0.8, 0.8, 0.5, 0.8]
+    expected = -np.log(0.8) + float(segmentation.dice(labels, voxels(p)))
+    assert float(segmentation.boundary_cross_entropy(labels, voxels(p))) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_labelled_plane_is_not_lost_at_coarse_resolutions():
+    labels = np.full((1, 8, 4), 255, np.uint8)
+    labels[0, 2] = [0, 1, 1, 0]
+    coarse = segmentation.subsampled(labels, (2, 2), sparse=True)
+    assert np.asarray(coarse)[0].tolist() == [[1, 0], [255, 255]]
+    assert np.asarray(segmentation.subsampled(labels, (4, 4), sparse=True))[0, 1].tolist() == [0, 1, 1, 0]
+    plain = segmentation.subsampled(np.arange(32).reshape(1, 8, 4), (2, 2))
+    assert plain.tolist() == [[[9, 11], [25, 27]]]
