@@ -81,6 +81,8 @@ def _losses(config: Config) -> Iterator[tuple[Key, str]]:
 def _voxels(config: Config) -> Iterator[tuple[Key, str]]:
     if config.task != "segmentation" and config.data.ignore_label is not None:
         yield ("data", "ignore_label"), f"is for segmentation, not for {config.task}; leave it out"
+    if config.task != "segmentation" and config.data.regions is not None:
+        yield ("data", "regions"), f"is for segmentation, not for {config.task}; leave it out"
 
 
 def _fairness(config: Config) -> Iterator[tuple[Key, str]]:

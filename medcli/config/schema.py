@@ -73,6 +73,10 @@ class Data(Section):
         None,
         description="Class names in order; default: those found, sorted. Segmentation: names of label ids 1, 2, ... in order, or a mapping from name to the id or ids in the file.",
     )
+    regions: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)] | None = Field(
+        None,
+        description="Segmentation: regions that may overlap, each a list of classes, from the largest to the smallest, for example {whole: [edema, core, enhancing], core: [core, enhancing], enhancing: [enhancing]}. They, not the classes, are learned (one sigmoid each) and measured. A label image is written in their order, later over earlier.",
+    )
     labels_are: Literal["auto", "ids", "binary", "instances"] = Field(
         "auto", description="Masks: ids = value is the class; binary = anything above zero is the one class (0/255, 0/1); instances = every object has its own id, all of one class. Detection draws a box around every connected part (ids, binary) or id (instances)."
     )
@@ -213,6 +217,7 @@ class Predict(Section):
     outer: bool = Field(False, description="Segmentation: also write outer masks, which hold all but the share `evaluate.miss_rate` of each label (CASE_outer; with several labels CASE_outer_LABEL).")
     overlays: bool = Field(False, description="Write pictures with the prediction drawn in.")
     save_probabilities: bool = Field(False, description="Segmentation: write the probabilities as well.")
+    region_masks: bool = Field(False, description="Segmentation with data.regions: also write a mask for every region (CASE_region_NAME); where a label image cannot tell them that is done anyway.")
     largest_component: bool = Field(False, description="Segmentation: keep only the largest object of every class.")
     skip_empty: Literal["auto", "on", "off"] = Field("auto", description="Segmentation: do not look at windows that hold nothing but air or padding; they are background. auto: in volumes, where such voxels hold the lowest value to the bit (padding, a border of zeros, air below the CT window) or lie outside of the body in CT; on: in pictures too.")
     uncertainty: bool = Field(False, description="Segmentation: write maps of the entropy in bits (CASE_uncertainty) and of how far windows and mirrored images disagree (CASE_disagreement).")

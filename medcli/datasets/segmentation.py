@@ -17,6 +17,7 @@ from medcli.datasets.store import image_store, label_store, sample_seed
 from medcli.preprocessing.labels import IGNORE
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
+from medcli.preprocessing.regions import members_mask
 
 VOXELS_PER_CLASS = 512
 """Labelled positions remembered per case and class for foreground sampling."""
@@ -57,9 +58,7 @@ class SegmentationSet:
         self._images = image_store(prepared, records, config.train.cache_gb)
         self._labels = label_store(prepared, records, config.train.cache_gb)
         self._sparse = plan.ignore_label is not None
-        positions, counts = labelled_positions(
-            prepared, records, plan.num_classes, config.seed, known=self._sparse
-        )
+        positions, counts = labelled_positions(prepared, records, plan, config.seed)
         self._positions, self._counts = tf.constant(positions), tf.constant(counts)
 
     def sample(self, number):
@@ -186,20 +185,21 @@ class SegmentationSet:
 
 
 def labelled_positions(
-    prepared: Prepared, records: Sequence[Record], num_classes: int, seed: int, *, known: bool = False
+    prepared: Prepared, records: Sequence[Record], plan: Plan, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions (cases, rows, VOXELS_PER_CLASS, axes) int32 of labelled voxels, and how many of them are filled.
 
-    There is a row for every class, and with `known` one more for all voxels that are not `IGNORE`.
+    There is a row for every class or region, and where labels are sparse one more for all voxels that are known.
     """
-    axes, rows = len(records[0].shape), num_classes + known
+    axes, rows = len(records[0].shape), plan.num_classes + (plan.ignore_label is not None)
     positions = np.zeros((len(records), rows, VOXELS_PER_CLASS, axes), np.int32)
     counts = np.zeros((len(records), rows), np.int32)
     for case, record in enumerate(records):
         label = np.asarray(prepared.label(record, mapped=True))
         random = np.random.default_rng([seed, case])
         for row in range(rows):
-            found = np.flatnonzero(label == row + 1 if row < num_classes else label != IGNORE)
+            inside = members_mask(label, row, plan.regions) if row < plan.num_classes else label != IGNORE
+            found = np.flatnonzero(inside)
             if len(found):
                 chosen = random.choice(found, min(len(found), VOXELS_PER_CLASS), replace=False)
                 counts[case, row] = len(chosen)

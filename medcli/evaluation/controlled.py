@@ -10,6 +10,7 @@ from medcli.metrics.detection import MOST, match
 from medcli.metrics.risk import THRESHOLDS, missed
 from medcli.preprocessing.labels import IGNORE, map_labels
 from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.regions import members_mask
 
 
 def missed_voxels(case: Case, image: Image, probabilities: np.ndarray, plan: Plan) -> np.ndarray:
@@ -19,10 +20,11 @@ def missed_voxels(case: Case, image: Image, probabilities: np.ndarray, plan: Pla
         probabilities: Spatial shape of the image + (1 + classes), background first.
     """
     truth = map_labels(read_mask(case.masks, image), plan)
+    masks = [members_mask(truth, index, plan.regions) for index in range(plan.num_classes)]
     return np.stack(
         [
-            missed(probabilities[..., index][truth == index], int((truth == index).sum()))
-            for index in range(1, plan.num_classes + 1)
+            missed(probabilities[..., index][mask], int(mask.sum()))
+            for index, mask in enumerate(masks, start=1)
         ]
     )
 
@@ -48,8 +50,8 @@ def outer_row(truth: np.ndarray, outer: tuple[np.ndarray, ...], plan: Plan) -> d
     """Columns of cases.csv: for each label the share of its voxels that its outer mask misses, and how many times its
     true size the mask is; NaN without the label."""
     row, known = {}, truth != IGNORE
-    for index, (name, mask) in enumerate(zip(plan.classes, outer, strict=True), start=1):
-        true = truth == index
+    for index, (name, mask) in enumerate(zip(plan.classes, outer, strict=True)):
+        true = members_mask(truth, index, plan.regions)
         size = int(true.sum())
         missing, whole = int((true & ~mask).sum()), int((mask & known).sum())
         row[f"missed/{name}"] = missing / size if size else float("nan")

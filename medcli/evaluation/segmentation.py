@@ -22,6 +22,7 @@ from medcli.metrics.samples import SEGMENTATION_GAPS, Sample, segmentation_sampl
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.labels import IGNORE, map_labels
 from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.regions import members_mask
 
 MM = "mm"
 
@@ -52,21 +53,53 @@ class SegmentationJudge:
             raise DataError(
                 "Nobody labelled a voxel of it, so there is nothing to judge; leave the case out."
             )
-        values = metrics.measures(
-            truth,
-            prediction.labels,
-            self.plan.num_classes,
-            spacing=image.spacing,
-            tolerance=self.settings.tolerance_mm,
-            centreline=self.settings.centreline,
-        )
         predicted = prediction.labels
-        row = self._row(values, truth, np.where(known, predicted, 0), image)
+        values = self._measures(truth, prediction, image)
+        sizes = [
+            (self._true(truth, index).sum(), (self._found(prediction, index) & known).sum())
+            for index in range(self.plan.num_classes)
+        ]
+        row = self._row(values, sizes, image)
         if prediction.outer is not None:
             row |= outer_row(truth, prediction.outer, self.plan)
-        shown = np.isin(np.arange(1, self.plan.num_classes + 1), truth)
+        shown = np.array([true > 0 for true, _ in sizes])
         judged = self._judged(case.name, row, values, shown)
         return replace(judged, draw=lambda: _draw(image, truth, predicted, self.plan))
+
+    def _measures(self, truth: np.ndarray, prediction: Prediction, image: Image) -> dict[str, np.ndarray]:
+        """Each (classes,); of regions, which may overlap, one by one."""
+
+        def measured(truth, predicted, count):
+            return metrics.measures(
+                truth,
+                predicted,
+                count,
+                spacing=image.spacing,
+                tolerance=self.settings.tolerance_mm,
+                centreline=self.settings.centreline,
+            )
+
+        if not self.plan.regions:
+            return measured(truth, prediction.labels, self.plan.num_classes)
+        known = truth != IGNORE
+        parts = [
+            measured(
+                np.where(known, self._true(truth, index), IGNORE).astype(np.uint8),
+                self._found(prediction, index).astype(np.uint8),
+                1,
+            )
+            for index in range(self.plan.num_classes)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _true(self, truth: np.ndarray, index: int) -> np.ndarray:
+        return members_mask(truth, index, self.plan.regions)
+
+    def _found(self, prediction: Prediction, index: int) -> np.ndarray:
+        if prediction.region_masks is not None:
+            return prediction.region_masks[index]
+        assert prediction.labels is not None
+        return members_mask(prediction.labels, index, self.plan.regions)
 
     def restore(self, rows: Sequence[Mapping[str, str]], folder: Path) -> list[Judged]:
         """The measures are those of the masks, so the tolerance is that of before."""
@@ -160,17 +193,22 @@ class SegmentationJudge:
         return {name: np.stack([case[name] for case in self._cases]) for name in self.overall_names}
 
     def _row(
-        self, values: dict[str, np.ndarray], truth: np.ndarray, predicted: np.ndarray, image: Image
+        self, values: dict[str, np.ndarray], sizes: Sequence[tuple[int, int]], image: Image
     ) -> dict[str, Any]:
-        """Means over the labels, then every label, then its size in ml (mm² for pictures, else pixels)."""
+        """Means over the labels, then every label, then its size in ml (mm² for pictures, else pixels).
+
+        Args:
+            sizes: For every label voxels in the truth and in the prediction.
+        """
         row: dict[str, Any] = {name: float(mean_of_known(part)) for name, part in values.items()}
         one = float(np.prod(image.spacing)) if image.spacing else 1.0
         size, one = ("ml", one / 1000) if image.ndim == 3 and image.spacing else ("size", one)
         for index, label in enumerate(self.plan.classes):
             if len(self.plan.classes) > 1:
                 row |= {f"{name}/{label}": float(part[index]) for name, part in values.items()}
-            row[f"true_{size}/{label}"] = float((truth == index + 1).sum() * one)
-            row[f"predicted_{size}/{label}"] = float((predicted == index + 1).sum() * one)
+            true, found = sizes[index]
+            row[f"true_{size}/{label}"] = float(true * one)
+            row[f"predicted_{size}/{label}"] = float(found * one)
         row["distances_in"] = MM if image.spacing else "pixels"
         return row
 
@@ -184,4 +222,4 @@ def _draw(image: Image, truth: np.ndarray, predicted: np.ndarray, plan: Plan) ->
         add_title(beside([draw_labels(view.rgb, view.labels[which], fill=0.2) for view in shown]), title)
         for which, title in enumerate(("truth", "prediction"))
     ]
-    return add_legend(beside(rows) if flat else above(rows), plan.classes)
+    return add_legend(beside(rows) if flat else above(rows), plan.label_names)

@@ -155,24 +155,25 @@ def _renumbered(boxes: Boxes, index: np.ndarray) -> Boxes:
 
 
 def _label_ids(discovery: Discovery, plan: Plan) -> list[list[int]]:
-    """The values in the masks of the other data for every class of the run, by the classes' names.
+    """The values in the masks of the other data for every label of the run, by the names.
 
     Data that name no classes are taken to have the run's ids.
     """
+    labels = plan.label_names
     if discovery.classes is None:
         return plan.label_ids
-    if set(discovery.classes) != set(plan.classes):
+    if set(discovery.classes) != set(labels):
         raise DataError(
-            f"The data have the classes {', '.join(discovery.classes)}, the run {', '.join(plan.classes)}; "
+            f"The data have the classes {', '.join(discovery.classes)}, the run {', '.join(labels)}; "
             "name them alike in data.classes."
         )
     if plan.task == "detection" and any(case.classes for case in discovery.cases):
         return []  # the files tell the classes
     if plan.task == "segmentation" and any(len(case.masks) > 1 for case in discovery.cases):
-        return [[discovery.classes.index(name) + 1] for name in plan.classes]
+        return [[discovery.classes.index(name) + 1] for name in labels]
     if discovery.label_ids is None:
         return plan.label_ids
-    return [discovery.label_ids[name] for name in plan.classes] if discovery.label_ids else []
+    return [discovery.label_ids[name] for name in labels] if discovery.label_ids else []
 
 
 def _objects(discovery: Discovery, data: Config, plan: Plan) -> str:

@@ -29,6 +29,7 @@ from medcli.preprocessing.labels import map_labels
 from medcli.preprocessing.objects import with_boxes
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepare import prepare
+from medcli.preprocessing.regions import members_mask
 from medcli.progress import Progress, ignore
 from medcli.tasks.target import Target, paste
 
@@ -267,7 +268,7 @@ def _truth(case: Case, image: Image, plan: Plan, kind: int, box: np.ndarray | No
         return _filled(same.corners[int(overlaps.argmax())], image.shape)
     if not case.masks or plan.task == "detection":
         return None
-    return map_labels(read_mask(case.masks, image), plan) == kind + 1
+    return members_mask(map_labels(read_mask(case.masks, image), plan), kind, plan.regions)
 
 
 def _filled(corners: np.ndarray, shape: Sequence[int]) -> np.ndarray:

@@ -41,6 +41,7 @@ class Discovery:
             the one class; None when only the masks can tell.
         multi_label: Classification: several classes, or none, may apply to one case.
         ignore_label: Segmentation: value in the masks of voxels that nobody labelled, by the config or the data.
+        regions: Segmentation: regions that overlap, each made of classes, as the data say; None: they say nothing.
     """
 
     cases: list[Case]
@@ -50,6 +51,7 @@ class Discovery:
     label_ids: dict[str, list[int]] | None = None
     multi_label: bool = False
     ignore_label: int | None = None
+    regions: dict[str, list[str]] | None = None
 
 
 def discover(config: Config, *, for_training: bool = True, torn_patients: bool = False) -> Discovery:
@@ -95,6 +97,7 @@ def discover(config: Config, *, for_training: bool = True, torn_patients: bool =
         found.label_ids,
         found.multi_label,
         _ignore_label(found, config),
+        found.regions,
     )
 
 

@@ -26,7 +26,7 @@ class Found:
         label_ids: Segmentation: for each class the ids in the label files; empty: every value above zero is
             the one class; None when only the masks can tell.
         multi_label: Classification: several classes, or none, may apply to one case.
-        ignore_label: Segmentation: what the data themselves say in place of `data.ignore_label`.
+        ignore_label, regions: Segmentation: what the data themselves say in place of the settings of these names.
     """
 
     cases: list[Case] = field(default_factory=list)
@@ -35,6 +35,7 @@ class Found:
     label_ids: dict[str, list[int]] | None = None
     multi_label: bool = False
     ignore_label: int | None = None
+    regions: dict[str, list[str]] | None = None
 
     def leave_out(self, case: str, file: str, reason: str) -> None:
         self.problems.append(Problem(case, file, reason))

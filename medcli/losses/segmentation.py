@@ -223,7 +223,8 @@ def subsampled(labels, shape, *, sparse: bool = False):
     """
     for axis, (full, small) in enumerate(zip(labels.shape[1:], shape, strict=True), start=1):
         step = full // small
-        offsets = sorted(range(step), key=lambda offset, middle=step // 2: abs(offset - middle))
+        middle = step // 2
+        offsets = sorted(range(step), key=[abs(offset - middle) for offset in range(step)].__getitem__)
         every = [(slice(None),) * axis + (slice(offset, None, step),) for offset in offsets]
         nearest = labels[every[0]]
         for other in every[1:] if sparse else ():

@@ -7,7 +7,7 @@ loss stays below alpha keeps the expected loss of a new case of the same kind be
 The unit is the patient: the cases of one patient count together as one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -72,14 +72,19 @@ def expected_dice(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
         probabilities: Spatial shape + (1 + classes), background first.
         labels: Spatial shape, ids made from them.
     """
-    return dice_of_sums(dice_sums(probabilities, labels))
+    masks = (labels == index for index in range(1, probabilities.shape[-1]))
+    return dice_of_sums(dice_sums(probabilities, masks))
 
 
-def dice_sums(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(classes, 3) float64: what `expected_dice` needs of a part of an image; those of several parts add up."""
+def dice_sums(probabilities: np.ndarray, masks: Iterable[np.ndarray]) -> np.ndarray:
+    """(classes, 3) float64: what `expected_dice` needs of a part of an image; those of several parts add up.
+
+    Args:
+        masks: For each class where it is predicted, bool.
+    """
     sums = []
-    for index in range(1, probabilities.shape[-1]):
-        chance, mask = probabilities[..., index], labels == index
+    for index, mask in enumerate(masks, start=1):
+        chance = probabilities[..., index]
         sums.append([float(chance[mask].sum(dtype=float)), float(chance.sum(dtype=float)), float(mask.sum())])
     return np.array(sums, float).reshape(-1, 3)
 

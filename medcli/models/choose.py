@@ -80,7 +80,7 @@ def build_network(config: Config, plan: Plan) -> keras.Model:
         case "segmentation", "unet":
             return build_unet(
                 (*(plan.patch or ()), plan.channels),
-                plan.num_classes + 1,
+                plan.num_outputs,
                 strides=plan.strides,
                 width=settings.width,
                 activation=settings.activation,

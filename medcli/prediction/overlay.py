@@ -22,7 +22,7 @@ def overlay(image: Image, prediction: Prediction, plan: Plan) -> np.ndarray:
         return draw_boxes(shown[0].rgb, boxes.scaled(*shown[0].scale), plan.classes)
     if labels:
         drawn = [draw_labels(view.rgb, view.labels[0]) for view in shown]
-        return add_legend(beside(drawn), plan.classes)
+        return add_legend(beside(drawn), plan.label_names)
     assert prediction.probabilities is not None
     return add_title(beside([view.rgb for view in shown]), _sentence(prediction.probabilities, plan))
 

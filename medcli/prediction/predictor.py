@@ -23,6 +23,7 @@ from medcli.prediction.restore import Wanted, largest_components, restore
 from medcli.prediction.result import Prediction, Signals
 from medcli.preprocessing.geometry import Placement
 from medcli.preprocessing.prepare import prepare
+from medcli.preprocessing.regions import members_mask, told_by_labels
 from medcli.refusal.gate import Look, look
 from medcli.refusal.learned import Refusal
 from medcli.run import Run
@@ -259,10 +260,19 @@ class Predictor:
             limits=self._limits if self.settings.outer else None,
             uncertainty=self.settings.uncertainty,
             quality=self.collect or self._gates,
+            regions=not told_by_labels(self.run.plan.regions),
         )
-        found = restore(slabs, placement, wanted)
+        regions = self.run.plan.regions
+        found = restore(slabs, placement, wanted, regions)
+        labels, masks = found.labels, found.regions
+        if self.settings.largest_component:
+            labels = largest_components(labels)
+            masks = None if masks is None else tuple(largest_components(mask) for mask in masks)
+        if masks is None and regions and self.settings.region_masks:
+            masks = tuple(members_mask(labels, index, regions) for index in range(len(regions)))
         prediction = Prediction(
-            labels=largest_components(found.labels) if self.settings.largest_component else found.labels,
+            labels=labels,
+            region_masks=masks,
             label_probabilities=found.probabilities,
             outer=found.outer,
             uncertainty=found.uncertainty,

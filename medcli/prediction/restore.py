@@ -4,15 +4,16 @@
 planes of probabilities.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from medcli.metrics.bootstrap import mean_of_known
 from medcli.metrics.risk import dice_of_sums, dice_sums
-from medcli.metrics.uncertainty import entropy
+from medcli.metrics.uncertainty import entropy, entropy_of_each
 from medcli.preprocessing.geometry import Placement
+from medcli.preprocessing.regions import Regions, class_mask, decoded
 from medcli.preprocessing.slabs import restored_parts, whole_grid
 from medcli.sliding import Slabs
 
@@ -27,12 +28,14 @@ class Wanted:
         uncertainty: The entropy map; the slabs then have one more channel at the end, the mean entropy of single
             predictions, for the map of their disagreement.
         quality: The Dice to expect.
+        regions: A mask for every class, as where classes overlap and labels cannot tell them.
     """
 
     probabilities: bool = False
     limits: np.ndarray | None = None
     uncertainty: bool = False
     quality: bool = False
+    regions: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +46,12 @@ class Restored:
         labels: uint8.
         probabilities: float32, spatial + (1 + classes), background first.
         outer: For each class bool.
-        uncertainty: float32, entropy of the probabilities in bits.
+        uncertainty: float32, entropy of the probabilities in bits (of regions the sum of each one's).
         disagreement: float32, bits: that entropy less the mean entropy of the single predictions (windows, mirrored
             images) which the probabilities are the mean of: their mutual information.
         quality: Mean Dice over the labels to expect by the probabilities alone, on the prepared grid; NaN when not
             wanted or nothing is there.
+        regions: For each class bool.
     """
 
     labels: np.ndarray
@@ -56,26 +60,14 @@ class Restored:
     uncertainty: np.ndarray | None = None
     disagreement: np.ndarray | None = None
     quality: float = float("nan")
-
-
-def most_probable(probabilities: np.ndarray) -> np.ndarray:
-    """uint8 labels of probabilities (spatial + class); ties: the smaller id."""
-    if probabilities.shape[-1] == 2:  # many times faster than argmax along so short an axis
-        return (probabilities[..., 1] > probabilities[..., 0]).astype(np.uint8)
-    labels = np.zeros(probabilities.shape[:-1], np.uint8)
-    best = probabilities[..., 0].copy()
-    for index in range(1, probabilities.shape[-1]):  # likewise
-        chance = probabilities[..., index]
-        np.copyto(labels, np.uint8(index), where=chance > best)
-        np.maximum(best, chance, out=best)
-    return labels
+    regions: tuple[np.ndarray, ...] | None = None
 
 
 def restore(
     slabs: Slabs,
     placement: Placement,
     wanted: Wanted = Wanted(),
-    decide: Callable[[np.ndarray], np.ndarray] = most_probable,
+    regions: Regions = (),
 ) -> Restored:
     """Labels, and what else is wanted, at every voxel of the original grid.
 
@@ -84,16 +76,19 @@ def restore(
 
     Args:
         slabs: float32 probabilities on the prepared grid, background first (see `Wanted.uncertainty`).
-        decide: From probabilities (spatial + class) to labels.
+        regions: Label ids of classes that may overlap; see `medcli.preprocessing.regions`.
     """
     classes = slabs.shape[-1] - wanted.uncertainty
     sums = np.zeros((classes - 1, 3))
+
+    def masks(chances: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
+        return (class_mask(chances, labels, index, regions) for index in range(classes - 1))
 
     def counted() -> Iterator[np.ndarray]:
         for part in slabs:
             if wanted.quality:
                 chances = part[..., :classes]
-                sums[...] += dice_sums(chances, most_probable(chances))
+                sums[...] += dice_sums(chances, masks(chances, decoded(chances, regions)))
             yield part
 
     labels, in_labels = whole_grid(placement, np.uint8)
@@ -105,21 +100,25 @@ def restore(
         doubt, in_doubt = whole_grid(placement, np.float32)
         spread, in_spread = whole_grid(placement, np.float32)
     outer = [whole_grid(placement, bool) for _ in (() if wanted.limits is None else wanted.limits)]
+    inner = [whole_grid(placement, bool) for _ in range(classes - 1 if wanted.regions else 0)]
     for (mask, _), limit in zip(outer, () if wanted.limits is None else wanted.limits, strict=True):
         mask[...] = limit <= 0
     for first, values in restored_parts(counted(), placement):
         here = slice(first, first + len(values))
         part = values[..., :classes]
-        decided = decide(part)
+        decided = decoded(part, regions)
         in_labels[here] = decided
         if chances is not None:
             in_chances[here] = part
         if doubt is not None and spread is not None:
-            in_doubt[here] = entropy(part)
+            in_doubt[here] = entropy(part) if not regions else entropy_of_each(part[..., 1:])
             in_spread[here] = np.maximum(in_doubt[here] - values[..., -1], 0)
-        for index, (_, mask) in enumerate(outer, start=1):
-            limit = 0.0 if wanted.limits is None else wanted.limits[index - 1]
-            mask[here] = (part[..., index] >= limit) | (decided == index)
+        for index, (_, mask) in enumerate(outer):
+            limit = 0.0 if wanted.limits is None else wanted.limits[index]
+            mask[here] = (part[..., index + 1] >= limit) | class_mask(part, decided, index, regions)
+        if inner:
+            for (_, mask), found in zip(inner, masks(part, decided), strict=True):
+                mask[here] = found
     return Restored(
         labels,
         chances,
@@ -127,6 +126,7 @@ def restore(
         doubt,
         spread,
         float(mean_of_known(dice_of_sums(sums))) if wanted.quality else float("nan"),
+        tuple(mask for mask, _ in inner) if wanted.regions else None,
     )
 
 

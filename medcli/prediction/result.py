@@ -35,7 +35,9 @@ class Prediction:
             the run has a calibration.
         raw_probabilities: As the network gave them, where they differ.
         boxes: Detection: in pixels of the image, best first.
-        labels: Segmentation: uint8, spatial shape of the image; 0 is background, i the plan's class i - 1.
+        labels: Segmentation: uint8, spatial shape of the image; 0 is background, i the plan's label i - 1.
+        region_masks: Segmentation of regions, when asked for or where labels cannot tell them: for each region bool,
+            spatial shape of the image.
         label_probabilities: Segmentation, when asked for: float32, spatial shape + (1 + classes), background
             first.
         controlled: Detection, where the run learned to: the boxes that miss few objects (`evaluate.miss_rate`).
@@ -53,6 +55,7 @@ class Prediction:
     raw_probabilities: np.ndarray | None = None
     boxes: Boxes | None = None
     labels: np.ndarray | None = None
+    region_masks: tuple[np.ndarray, ...] | None = None
     label_probabilities: np.ndarray | None = None
     controlled: Boxes | None = None
     outer: tuple[np.ndarray, ...] | None = None

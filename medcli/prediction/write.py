@@ -264,7 +264,8 @@ MAPS = ("uncertainty", "disagreement")
 class LabelsWriter:
     """One label image per case, named like the case; probabilities and outer masks beside it when asked for.
 
-    An outer mask is 0 or 1: `CASE_outer`, with several labels one file each, `CASE_outer_LABEL`.
+    An outer mask is 0 or 1: `CASE_outer`, with several labels one file each, `CASE_outer_LABEL`. So is the mask of a
+    region, `CASE_region_NAME`: of those that may overlap when asked for, or where the label image cannot tell them.
     """
 
     def __init__(self, folder: Path, plan: Plan, decisions: Decisions | None = None):
@@ -279,13 +280,15 @@ class LabelsWriter:
             write_probabilities(self.folder / case.name, prediction.label_probabilities, image)
         for name, values in self._maps(case.name, prediction).items():
             write_map(self.folder / name, values, image)
-        for name, mask in zip(self._outer(case.name), prediction.outer or (), strict=False):
-            write_labels(self.folder / name, mask.astype(np.uint8), image)
+        for names, masks in (
+            (self._outer(case.name), prediction.outer),
+            (self._regions(case.name), prediction.region_masks),
+        ):
+            for name, mask in zip(names, masks or (), strict=False):
+                write_labels(self.folder / name, mask.astype(np.uint8), image)
         write_labels(self.folder / case.name, self.ids[prediction.labels], image)
         if self.decisions is not None:
-            present = np.isin(np.arange(1, self.plan.num_classes + 1), prediction.labels)
-            labels = [name for name, there in zip(self.plan.classes, present, strict=True) if there]
-            self.decisions.add(case.name, ["|".join(labels)], prediction.answer)
+            self.decisions.add(case.name, ["|".join(self._present(prediction))], prediction.answer)
 
     def flush(self) -> None:
         """Every label image is on disk already."""
@@ -303,8 +306,10 @@ class LabelsWriter:
                 for kind in ("prob", *MAPS)
                 for suffix in (".nii.gz", ".npy")
             )
-            outer = (path for file in self._outer(name) for path in self._files(file))
-            for path in (*self._files(name), *values, *outer):
+            masks = (
+                path for file in (*self._outer(name), *self._regions(name)) for path in self._files(file)
+            )
+            for path in (*self._files(name), *values, *masks):
                 path.unlink(missing_ok=True)
         (self.folder / "decisions.csv").unlink(missing_ok=True)
 
@@ -317,6 +322,19 @@ class LabelsWriter:
         if self.plan.num_classes == 1:
             return [f"{case}_outer"]
         return [f"{case}_outer_{safe_name(name)}" for name in self.plan.classes]
+
+    def _regions(self, case: str) -> list[str]:
+        return [f"{case}_region_{safe_name(name)}" for name in self.plan.classes if self.plan.regions]
+
+    def _present(self, prediction: Prediction) -> list[str]:
+        """Names of the classes that occur."""
+        if prediction.region_masks is not None:
+            there = [bool(mask.any()) for mask in prediction.region_masks]
+        else:
+            assert prediction.labels is not None
+            occur = set(np.unique(prediction.labels).tolist())
+            there = [not occur.isdisjoint(self.plan.members(index)) for index in range(self.plan.num_classes)]
+        return [name for name, yes in zip(self.plan.classes, there, strict=True) if yes]
 
     def _files(self, name: str) -> tuple[Path, ...]:
         return tuple(self.folder / f"{name}{suffix}" for suffix in (".nii.gz", ".png"))
@@ -335,13 +353,14 @@ def predicted_classes(probabilities: np.ndarray, plan: Plan) -> list[str]:
 
 
 def output_ids(plan: Plan) -> np.ndarray:
-    """(1 + classes,) value in the file for every label: the id that the class has in the user's own files.
+    """(1 + labels,) value in the file for every label: the id that it has in the user's own files.
 
-    When several ids mean one class, or masks are 0/255, they are 1, 2, ... in the order of the classes.
+    When several ids mean one label, or masks are 0/255, they are 1, 2, ... in the order of the labels.
     """
+    count = len(plan.label_names)
     ids = [values[0] for values in plan.label_ids if len(values) == 1]
-    if len(ids) != plan.num_classes or len(set(ids)) != len(ids) or min(ids) < 1 or max(ids) > 65_535:
-        ids = list(range(1, plan.num_classes + 1))
+    if len(ids) != count or len(set(ids)) != len(ids) or min(ids) < 1 or max(ids) > 65_535:
+        ids = list(range(1, count + 1))
     return np.array([0, *ids], np.uint8 if max(ids) < 256 else np.uint16)
 
 

@@ -37,9 +37,9 @@ from medcli.preprocessing.folder import (
     owned,
     sweep,
 )
-from medcli.preprocessing.labels import LabelRule, label_rule
+from medcli.preprocessing.labels import LabelRule, label_rule, with_regions
 from medcli.preprocessing.objects import kind_of_objects
-from medcli.preprocessing.plan import Plan, save_plan
+from medcli.preprocessing.plan import Plan, load_plan, save_plan
 from medcli.preprocessing.planning import Evidence, make_plan
 from medcli.preprocessing.prepared import MANIFEST, Record, write_manifest
 from medcli.preprocessing.scan import Scan, Seen, Signatures, append_scans, load_scans, scan_cases
@@ -227,7 +227,8 @@ class _Build:
         rule = label_rule(data, found.label_ids, ids, separate_masks=separate)
         if found.label_ids == {} and found.classes:  # everything above zero is the one class that is named
             rule = replace(rule, classes=list(found.classes), label_ids=[])
-        return rule
+        regions = self.config.data.regions or found.regions
+        return with_regions(rule, regions) if regions else rule
 
     def _object_rule(self, found: Discovery, seen: Sequence[Seen]) -> LabelRule:
         """For boxes from masks: which classes there are, and what one object is."""
@@ -352,10 +353,11 @@ def _reusable(keys: Sequence[str], plan: Plan, out: Path) -> dict[str, Done]:
     """What earlier runs, finished or not, have left of these cases, by key."""
     earlier = earlier_records(out)
     number = {name: index for index, name in enumerate(plan.classes)}
+    alike = bool(earlier) and load_plan(out / "plan.yaml").regions == plan.regions
     done = {}
     for key in dict.fromkeys(keys):
         record = earlier.get(key)
-        if record is not None and is_intact(record, plan, out):
+        if record is not None and alike and is_intact(record, plan, out):
             present = tuple(number[name] for name in record.classes if name in number)
             done[key] = Done("", record.shape, record.objects, present)
         elif (there := already_there(key, plan, out)) is not None:

@@ -136,7 +136,8 @@ def described(shape: Sequence[int], label: np.ndarray | None, plan: Plan) -> Don
         return Done("", tuple(shape), len(label), tuple(int(n) for n in np.unique(label[:, 4])))
     counts = np.bincount(label.ravel(), minlength=256)
     ids = [n for n in np.flatnonzero(counts) if 0 < n < IGNORE]
-    return Done("", tuple(shape), int(sum(counts[n] for n in ids)), tuple(int(n) - 1 for n in ids))
+    present = [index for index in range(plan.num_classes) if not set(plan.members(index)).isdisjoint(ids)]
+    return Done("", tuple(shape), int(sum(counts[n] for n in ids)), tuple(present))
 
 
 def already_there(key: str, plan: Plan, folder: Path) -> Done | None:

@@ -1,7 +1,7 @@
 """Label ids: from the values in mask files to consecutive ids with names."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from medcli.config.schema import Data
 from medcli.errors import ConfigError, DataError
 from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.regions import label_ids_of
 
 IGNORE = 255
 """Label of voxels that neither training nor evaluation counts."""
@@ -27,6 +28,8 @@ class LabelRule:
     objects: Literal["parts", "instances"] | None = None
     objects_reason: str = ""
     ignore_label: int | None = None
+    labels: list[str] = field(default_factory=list)
+    regions: list[list[int]] = field(default_factory=list)
 
 
 def map_labels(mask: np.ndarray, plan: Plan) -> np.ndarray:
@@ -131,6 +134,12 @@ def _rule(
         names, [[i] for i in range(1, len(names) + 1)], f"ids 1 to {len(names)} in the order of the names"
     )
     return _checked(rule, found)
+
+
+def with_regions(rule: LabelRule, regions: Mapping[str, Sequence[str]]) -> LabelRule:
+    """The rule with regions, made of its classes, as the classes; raises ConfigError when they do not fit."""
+    ids = label_ids_of(regions, rule.classes)
+    return replace(rule, classes=list(regions), labels=rule.classes, regions=ids)
 
 
 def unknown_ids(label_ids: Sequence[Sequence[int]], found: Iterable[int]) -> list[int]:

@@ -33,9 +33,12 @@ class Plan(BaseModel):
 
     Attributes:
         dimensions: 2 for pictures, 3 for volumes.
-        classes: Class names in order. Segmentation: of the label ids 1, 2, ...; 0 is background and has no name here.
-        label_ids: Segmentation: for each class the values in the label files that mean it (with several masks per case:
-            ignored, mask i is class i). Empty: every value above zero is class 1. Detection from masks: alike.
+        classes: Class names in order. Segmentation: of the label ids 1, 2, ...; 0 is background and has no name here;
+            with `regions` the names of these.
+        labels: Segmentation with regions: names of the label ids 1, 2, ...
+        regions: Segmentation: for every class its label ids, where classes overlap; empty: label i is class i - 1.
+        label_ids: Segmentation: for each label the values in the label files that mean it (with several masks per case:
+            ignored, mask i is label i). Empty: every value above zero is class 1. Detection from masks: alike.
         objects: Detection from masks: what is one object: a connected part of a class, or what has one value in
             a file. None: the annotation has boxes.
         ignore_label: Segmentation: the value in the label files of voxels that nobody labelled; None: all are.
@@ -61,6 +64,8 @@ class Plan(BaseModel):
     task: Literal["classification", "detection", "segmentation"]
     dimensions: Literal[2, 3]
     classes: list[str]
+    labels: list[str] = []
+    regions: list[list[int]] = []
     label_ids: list[list[int]] = []
     objects: Literal["parts", "instances"] | None = None
     ignore_label: int | None = None
@@ -86,6 +91,20 @@ class Plan(BaseModel):
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def label_names(self) -> list[str]:
+        """Of the label ids 1, 2, ..."""
+        return self.labels if self.regions else self.classes
+
+    @property
+    def num_outputs(self) -> int:
+        """Segmentation: logits of a voxel: background and classes, or one for each region."""
+        return self.num_classes if self.regions else self.num_classes + 1
+
+    def members(self, index: int) -> list[int]:
+        """Segmentation: label ids of the class of this index."""
+        return self.regions[index] if self.regions else [index + 1]
 
 
 def save_plan(plan: Plan, path: Path) -> None:

@@ -18,6 +18,7 @@ from medcli.preprocessing.plan_geometry import (
 )
 from medcli.preprocessing.plan_intensity import decide_intensity
 from medcli.preprocessing.plan_network import decide_network
+from medcli.preprocessing.regions import explained
 from medcli.preprocessing.scan import Scan
 
 
@@ -58,6 +59,8 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
     reasons: dict[str, str] = {"classes": rule.reason}
     if rule.objects:
         reasons["objects"] = rule.objects_reason
+    if rule.regions:
+        reasons["regions"] = explained(rule.regions, rule.classes, rule.labels)
     if rule.ignore_label is not None:
         reasons["ignore_label"] = _labelled_share(evidence.train, rule.ignore_label)
     color, channels = _color(config, evidence, dimensions, reasons)
@@ -76,6 +79,8 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         task=config.task,
         dimensions=2 if dimensions == 2 else 3,
         classes=rule.classes,
+        labels=rule.labels,
+        regions=rule.regions,
         label_ids=rule.label_ids,
         objects=rule.objects,
         ignore_label=rule.ignore_label,

@@ -190,7 +190,7 @@ def _picture(out: Path, plan: Plan, record: Record) -> tuple[np.ndarray, str]:
         return draw_boxes(rgb, boxes, plan.classes), f"{record.case}: {record.objects} boxes"
     if plan.task == "segmentation":
         label = np.load(label_path(out, record.key)).repeat(scale, 0).repeat(scale, 1)
-        return draw_labels(rgb, label, plan.classes), text
+        return draw_labels(rgb, label, plan.label_names), text
     return rgb, text
 
 
@@ -204,7 +204,7 @@ def _planes(out: Path, plan: Plan, record: Record) -> list[tuple[np.ndarray, str
     labels = [_drawn(np.load(label_path(out, record.key)))] if plan.task == "segmentation" else []
     shown = []
     for view in views(image, labels, longest=256):
-        rgb = draw_labels(view.rgb, view.labels[0], plan.classes) if labels else view.rgb
+        rgb = draw_labels(view.rgb, view.labels[0], plan.label_names) if labels else view.rgb
         shown.append((rgb, f"{record.case}, {view.name}"))
     return shown
 

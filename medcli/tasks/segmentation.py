@@ -19,6 +19,7 @@ from medcli.models.unet import encoder_layers
 from medcli.preprocessing.content import MARGIN, content_mask
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
+from medcli.preprocessing.regions import class_mask, decoded, members_mask
 from medcli.sliding import Slabs, sliding_window
 from medcli.tasks.fairness import balanced_draw, by_group, chosen_by
 from medcli.tasks.running import Runner, first
@@ -35,8 +36,8 @@ class Segmentation:
         self.config = config
         self.plan = plan
         self.monitor = chosen_by("dice", config)
-        self._runner = Runner(then=tf.nn.softmax)
-        self._unsure = Runner(then=with_entropy)
+        self._runner = Runner(then=region_chances if plan.regions else tf.nn.softmax)
+        self._unsure = Runner(then=regions_with_entropy if plan.regions else with_entropy)
 
     def build_model(self):
         return build_model(self.config, self.plan)
@@ -50,9 +51,9 @@ class Segmentation:
 
     def loss(self, targets, outputs):
         name = self.config.train.loss
-        loss = LOSSES["dice_cross_entropy" if name == "auto" else name]
+        loss = partial(LOSSES["dice_cross_entropy" if name == "auto" else name], regions=self.plan.regions)
         if isinstance(outputs, (list, tuple)):
-            return deep_supervision(loss, targets, outputs)
+            return deep_supervision(loss, targets, outputs, sparse=self.plan.ignore_label is not None)
         return loss(targets, outputs)
 
     def validate(self, model, prepared: Prepared, records: Sequence[Record]) -> dict[str, float]:
@@ -65,9 +66,8 @@ class Segmentation:
             answer = partial(self._runner, model)
             probabilities = self._slabs(answer, prepared.image(record), overlap=0.125, flips=False).whole()
             labels = prepared.label(record)
-            losses.append(voxel_loss(labels, probabilities))
-            predicted = np.where(labels == IGNORE, 0, probabilities.argmax(axis=-1))
-            scores.append(dice(*overlap_counts(labels, predicted, self.plan.num_classes)))
+            losses.append(voxel_loss(labels, probabilities, self.plan))
+            scores.append(dice(*self._overlaps(labels, probabilities)))
         table = np.array(scores)
         per_class = dict(zip(self.plan.classes, class_means(table).tolist(), strict=True))
         measures = {"loss": float(np.mean(losses)), "dice": float(np.mean(list(per_class.values())))}
@@ -76,6 +76,19 @@ class Segmentation:
         return measures | by_group(
             "dice", self.config, prepared, records, lambda cases: float(class_means(table[cases]).mean())
         )
+
+    def _overlaps(self, labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Voxels (tp, fp, fn) of every class; nothing counts where nobody labelled."""
+        predicted = decoded(probabilities, self.plan.regions)
+        if not self.plan.regions:
+            return overlap_counts(labels, predicted, self.plan.num_classes)
+        known = labels != IGNORE
+        counts = []
+        for index in range(self.plan.num_classes):
+            true = members_mask(labels, index, self.plan.regions)
+            found = class_mask(probabilities, predicted, index, self.plan.regions) & known
+            counts.append([(true & found).sum(), (found & ~true).sum(), (true & ~found).sum()])
+        return tuple(np.array(counts).T)
 
     def predict(self, model, images: Sequence[np.ndarray]) -> list[Slabs]:
         runner = self._unsure if self.config.predict.uncertainty else self._runner
@@ -86,8 +99,11 @@ class Segmentation:
         settings = self.config.predict
         answer = partial(self._runner, model)
         probabilities = self._slabs(answer, image, overlap=settings.overlap, flips=settings.flips).whole()
-        labels = probabilities.argmax(axis=-1)
-        counts = np.bincount(labels.ravel(), minlength=self.plan.num_classes + 1)[1:]
+        labels = decoded(probabilities, self.plan.regions)
+        regions = [
+            class_mask(probabilities, labels, i, self.plan.regions) for i in range(self.plan.num_classes)
+        ]
+        counts = np.array([region.sum() for region in regions])
         order = np.argsort(-counts, kind="stable")[:most] if wanted is None else [wanted]
         order = [int(index) for index in order if counts[index]]
         if not order:
@@ -95,7 +111,7 @@ class Segmentation:
             raise DataError(f"The network finds no part of {what} here, so there is nothing to explain.")
         found = []
         for index in order:
-            region = labels == index + 1
+            region = regions[index]
             mean = float(probabilities[..., index + 1][region].mean())
             found.append(self._region(image, region, index, mean, windows, encoder_layers(model)))
         return found
@@ -107,7 +123,7 @@ class Segmentation:
         parts = []
         for start in covering(region, patch, windows):
             inside = cut(region, start, patch)
-            chosen = one_hot(index + 1, self.plan.num_classes + 1)
+            chosen = one_hot(index + self.plan.num_outputs - self.plan.num_classes, self.plan.num_outputs)
             parts.append(
                 Target(
                     class_index=index,
@@ -129,7 +145,9 @@ class Segmentation:
     def score(self, outputs, region, chosen):
         """Means over the region's voxels: of the class's log odds against all others, and of its probability."""
         logits = first(outputs)
-        odds = tf.reduce_sum(logits * chosen, axis=-1) - tf.reduce_logsumexp(logits - 1e9 * chosen, axis=-1)
+        odds = tf.reduce_sum(logits * chosen, axis=-1)
+        if not self.plan.regions:  # the logit of a region is its log odds
+            odds -= tf.reduce_logsumexp(logits - 1e9 * chosen, axis=-1)
         weights, axes = region / tf.reduce_sum(region), list(range(1, len(logits.shape) - 1))
         return tf.reduce_sum(odds * weights, axes), tf.reduce_sum(tf.sigmoid(odds) * weights, axes)
 
@@ -172,6 +190,21 @@ def with_entropy(logits: tf.Tensor) -> tf.Tensor:
     return tf.concat([chances, bits], axis=-1)
 
 
+def region_chances(logits: tf.Tensor) -> tf.Tensor:
+    """(..., 1 + regions) probabilities of independent regions; the first is that of none: 1 minus the largest."""
+    chances = tf.sigmoid(logits)
+    return tf.concat([1 - tf.reduce_max(chances, axis=-1, keepdims=True), chances], axis=-1)
+
+
+def regions_with_entropy(logits: tf.Tensor) -> tf.Tensor:
+    """The same, and behind them the sum of the regions' entropies in bits."""
+    chances = tf.sigmoid(logits)
+    nats = chances * tf.math.softplus(-logits) + (1 - chances) * tf.math.softplus(logits)
+    return tf.concat(
+        [region_chances(logits), tf.reduce_sum(nats, axis=-1, keepdims=True) / np.log(2)], axis=-1
+    )
+
+
 def class_means(scores: np.ndarray) -> np.ndarray:
     """(classes,) means over the cases (n, classes) that have a value; 0 where none has."""
     return np.nan_to_num(mean_of_known(scores, axis=0))
@@ -203,9 +236,18 @@ class WindowMeans(Sequence[np.ndarray]):
         return len(self._sums)
 
 
-def voxel_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean cross-entropy of the known voxels, from probabilities."""
+def voxel_loss(labels: np.ndarray, probabilities: np.ndarray, plan: Plan) -> float:
+    """Mean cross-entropy of the known voxels, from probabilities; of regions the mean of their binary ones."""
     known = labels != IGNORE
+    if plan.regions:
+        terms = []
+        for index in range(plan.num_classes):
+            inside, chance = (
+                members_mask(labels, index, plan.regions)[known],
+                probabilities[..., index + 1][known],
+            )
+            terms.append(-np.log(np.clip(np.where(inside, chance, 1 - chance), 1e-7, 1)))
+        return float(np.mean(terms)) if known.any() else 0.0
     chosen = np.take_along_axis(
         probabilities, np.where(known, labels, 0)[..., None].astype(np.int64), axis=-1
     )[..., 0]

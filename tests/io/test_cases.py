@@ -491,9 +491,14 @@ def test_dataset_json_that_cannot_be_used(tmp_path):
     write(tmp_path, "dataset.json", "{")
     with pytest.raises(FormatError, match="broken JSON"):
         find(tmp_path, "segmentation")
+
+
+def test_labels_of_dataset_json_that_overlap_are_regions(tmp_path):
+    touch(tmp_path, "imagesTr/a.nii.gz", "labelsTr/a.nii.gz")
     write(tmp_path, "dataset.json", '{"labels": {"background": 0, "whole": [1, 2], "core": [2]}}')
-    with pytest.raises(ConfigError, match=r"the labels of dataset.json overlap \(whole, core\)"):
-        find(tmp_path, "segmentation")
+    found = find(tmp_path, "segmentation")
+    assert found.label_ids == {"label_1": [1], "label_2": [2]}
+    assert found.regions == {"whole": ["label_1", "label_2"], "core": ["label_2"]}
 
 
 # What all layouts share

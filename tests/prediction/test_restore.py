@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from medcli.metrics.risk import expected_dice
-from medcli.prediction.restore import Wanted, largest_components, most_probable, restore, restore_labels
+from medcli.prediction.restore import Wanted, largest_components, restore, restore_labels
 from medcli.preprocessing.geometry import Placement
+from medcli.preprocessing.regions import most_probable
 from medcli.sliding import Slabs
 
 

@@ -2,7 +2,7 @@
 
 nnU-Net names each channel's file `CASE_0000.nii.gz`, `CASE_0001.nii.gz`, ... and gives `labels` as name to
 id; the Decathlon has one file per case and gives `labels` as id to name. Both are told apart by what is
-there.
+there. nnU-Net's label `ignore` and labels that overlap (regions) are taken as they are meant.
 """
 
 import json
@@ -12,9 +12,9 @@ from typing import Any
 
 from medcli.case import Case, Source
 from medcli.config.schema import Data
-from medcli.errors import ConfigError, DataError, FormatError
+from medcli.errors import DataError, FormatError
 from medcli.io.case_paths import find_cases
-from medcli.io.found import Found, as_text, listing, shown
+from medcli.io.found import Found, as_text, shown
 from medcli.io.layouts.masks import segmentation_classes
 from medcli.io.names import natural, safe_name
 
@@ -100,9 +100,9 @@ def _classes(
     ids = {name: numbers for name, numbers in ids.items() if numbers != [0]}
     every = [number for numbers in ids.values() for number in numbers]
     if len(set(every)) < len(every):
-        raise ConfigError(
-            f"data.classes: the labels of dataset.json overlap ({listing(ids)}); say with data.classes"
-            " which ids each class has, for example {edema: 2, core: [1, 3]}."
-        )
+        found.regions = {
+            name: [f"label_{number}" for number in sorted(numbers)] for name, numbers in ids.items()
+        }
+        ids = {f"label_{number}": [number] for number in every}
     ids = dict(sorted(ids.items(), key=lambda item: item[1]))
     return list(ids), ids
