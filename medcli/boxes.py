@@ -50,6 +50,16 @@ class Boxes:
         shift = np.array([shift_x, shift_y, shift_x, shift_y], np.float32)
         return Boxes(self.corners * factor + shift, self.classes, self.scores, self.crowd)
 
+    def mirrored(self, height: int, width: int, *, rows: bool = False, columns: bool = False) -> "Boxes":
+        """As the boxes lie when the image (height x width pixels) is mirrored along rows and/or columns."""
+        x0, y0, x1, y1 = self.corners.T
+        if columns:
+            x0, x1 = width - x1, width - x0
+        if rows:
+            y0, y1 = height - y1, height - y0
+        corners = np.stack([x0, y0, x1, y1], axis=1)
+        return Boxes(corners, self.classes, self.scores, self.crowd)
+
     def clipped(self, rows: int, columns: int) -> "Boxes":
         """Cut at the image's edge; boxes that lie outside keep zero area (drop them with `take(areas > 0)`)."""
         limit = np.array([columns, rows, columns, rows], np.float32)

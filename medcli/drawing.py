@@ -66,7 +66,14 @@ def to_display(array: np.ndarray, window: tuple[float, float] | None = None) -> 
 # ---- drawing into a picture
 
 
-def draw_boxes(rgb: np.ndarray, boxes: Boxes, classes: Sequence[str], *, names: bool = True) -> np.ndarray:
+def draw_boxes(
+    rgb: np.ndarray,
+    boxes: Boxes,
+    classes: Sequence[str],
+    *,
+    names: bool = True,
+    thick: np.ndarray | None = None,
+) -> np.ndarray:
     """A copy with boxes in the colours of their classes, the class's name and, below 1, the score.
 
     Args:
@@ -74,6 +81,7 @@ def draw_boxes(rgb: np.ndarray, boxes: Boxes, classes: Sequence[str], *, names: 
         boxes: In pixels of this picture. Crowd regions are drawn without a name.
         classes: Names by class index.
         names: Write names and scores; where many boxes are drawn, a legend reads better.
+        thick: (n,) bool, boxes with a line three times as wide; None: none.
     """
     from PIL import Image as Pillow
     from PIL import ImageDraw
@@ -86,7 +94,8 @@ def draw_boxes(rgb: np.ndarray, boxes: Boxes, classes: Sequence[str], *, names: 
         kind = int(boxes.classes[number])
         x0, y0, x1, y1 = (float(value) for value in boxes.corners[number])
         # The far edge is half-open: the last pixel that belongs to the box is one before it.
-        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=color_of(kind), width=width)
+        wide = 3 * width if thick is not None and thick[number] else width
+        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=color_of(kind), width=wide)
         if boxes.crowd[number] or not names:
             continue
         score = float(boxes.scores[number])

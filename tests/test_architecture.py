@@ -21,7 +21,7 @@ ORDER = (
     {"losses"},
     {"metrics"},
     {"tasks"},
-    {"run", "calibration", "group_thresholds", "refusal"},
+    {"run", "calibration", "group_thresholds", "operating", "refusal"},
     {"training"},
     {"prediction"},
     {"explain"},

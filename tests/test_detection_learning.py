@@ -24,7 +24,7 @@ from medcli.losses.detection import assign, complete_iou, detection_loss, distri
 from medcli.models.anchors import REG_MAX, anchor_points, decode
 from medcli.models.yolo import SIZES, yolo
 from medcli.preprocessing.plan import Intensity, Plan
-from medcli.tasks.detection import Detection, mirrored_order
+from medcli.tasks.detection import Detection
 
 SIZE = (32, 64)  # rows, columns: one row of two cells at stride 32
 STRIDES = (8, 16, 32)
@@ -63,11 +63,6 @@ def test_decoding_measures_distances_in_strides():
         corners[0, 32], [8, 8, 8 + 16, 8 + 32], atol=1e-3
     )  # the point is (8, 8), the stride 16
     np.testing.assert_allclose(scores[0, 32], [1 / (1 + np.exp(10)), 1 / (1 + np.exp(-10))], atol=1e-6)
-
-
-def test_mirrored_order_swaps_columns_or_rows():
-    for axes, expected in (((2,), POINTS * [-1, 1] + [64, 0]), ((1,), POINTS * [1, -1] + [0, 32])):
-        np.testing.assert_array_equal(POINTS[mirrored_order(SIZE, STRIDES, axes)], expected)
 
 
 # ---- the loss
@@ -396,7 +391,7 @@ def test_predictions_are_boxes_within_the_image_best_first(trained):
     assert len(found) == 3
     for boxes in found:
         assert (np.diff(boxes.scores) <= 0).all()
-        assert boxes.scores.min() >= job.config.predict.score_threshold
+        assert boxes.scores.min() >= job.config.predict.lowest_score
         assert (boxes.corners >= 0).all()
         assert (boxes.corners <= [64, 32, 64, 32]).all()
 

@@ -69,6 +69,16 @@ def _aims(config: Config) -> Iterator[tuple[Key, str]]:
         (name, value), *_ = aim.items()
         if name != "cost_fn" and value > 1:
             yield ("evaluate", "threshold"), f"expected a {name} above 0 and at most 1, got {value:g}"
+    goal = config.predict.score_threshold
+    if isinstance(goal, dict):
+        ((kind, wanted),) = goal.items()
+        key = ("predict", "score_threshold")
+        if kind == "f1" and not isinstance(wanted, str):
+            yield key, f"expected `each` or `all` for f1, got {wanted:g}"
+        elif kind != "f1" and isinstance(wanted, str):
+            yield key, f"expected a number for {kind}, got `{wanted}`"
+        elif kind == "score" and isinstance(wanted, float) and wanted > 1:
+            yield key, f"expected a score from 0 to 1, got {wanted:g}"
 
 
 def _losses(config: Config) -> Iterator[tuple[Key, str]]:

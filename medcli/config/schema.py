@@ -10,6 +10,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Aim = Annotated[dict[Literal["sensitivity", "specificity", "cost_fn"], Positive], Field(min_length=1, max_length=1)]
+Goal = Annotated[dict[Literal["f1", "false_positives", "score"], Literal["each", "all"] | Positive], Field(min_length=1, max_length=1)]
 
 WINDOWS = {
     "brain": (0.0, 80.0),
@@ -20,6 +21,8 @@ WINDOWS = {
     "mediastinum": (-125.0, 225.0),
 }
 """Named CT windows as (low, high) in HU."""
+LOWEST_SCORE = 0.01
+"""Detection: boxes below this are noise."""
 
 
 class Section(BaseModel):
@@ -208,9 +211,10 @@ class Predict(Section):
 
     batch_size: Count = Field(8, description="Images or patches per step.")
     overlap: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="Overlap of neighbouring windows.")
-    flips: bool = Field(False, description="Average over mirrored inputs (test-time augmentation).")
-    score_threshold: Fraction = Field(0.05, description="Detection: boxes below this score are dropped.")
-    nms_iou: Fraction = Field(0.6, description="Detection: of two boxes that overlap more than this the weaker is dropped.")
+    flips: bool = Field(False, description="Average over mirrored inputs (test-time augmentation); detection: boxes of the four images are fused (weighted box fusion).")
+    score_threshold: Auto | Fraction | Goal = Field(LOWEST_SCORE, description="Detection: which boxes are written. A number: all from that score on, as average precision needs them, those that count as found being marked. auto, or a goal: only these. {f1: each}, which is auto: from the score with the best F1 of every class on; {f1: all}: one score for all classes, with the best mean of their F1; {false_positives: 0.5}: one score with at most so many false boxes per image; all chosen on the validation part. {score: 0.4}: from this score on. With a number, {f1: each} says what counts as found.")
+    nms: Literal["hard", "soft"] = Field("hard", description="Detection: what becomes of boxes that overlap a better one. hard: dropped above nms_iou; soft: they stay with a lower score (Gaussian, Bodla et al. 2017), which keeps objects that overlap in truth.")
+    nms_iou: Fraction = Field(0.6, description="Detection: of two boxes that overlap more than this the weaker is dropped; with flips, boxes of the mirrored images that overlap more are one object.")
     max_detections: Count = Field(300, description="Detection: most boxes per image.")
     calibrate: Literal["auto", "none", "temperature", "temperature_bias", "isotonic"] = Field("auto", description="Classification: how probabilities are scaled, learned from the validation part. temperature leaves decisions as they are; temperature_bias also moves the balance of the classes; isotonic: any rising steps. auto: the best there by cross-validated log loss; isotonic must be clearly better.")
     gate: bool = Field(True, description="Compare every input with the training images (modality, colours, spacing, size, values) and its features with theirs, and refer what is unlike, in decisions.csv. The case is predicted all the same.")
@@ -221,6 +225,17 @@ class Predict(Section):
     largest_component: bool = Field(False, description="Segmentation: keep only the largest object of every class.")
     skip_empty: Literal["auto", "on", "off"] = Field("auto", description="Segmentation: do not look at windows that hold nothing but air or padding; they are background. auto: in volumes, where such voxels hold the lowest value to the bit (padding, a border of zeros, air below the CT window) or lie outside of the body in CT; on: in pictures too.")
     uncertainty: bool = Field(False, description="Segmentation: write maps of the entropy in bits (CASE_uncertainty) and of how far windows and mirrored images disagree (CASE_disagreement).")
+
+    @property
+    def lowest_score(self) -> float:
+        """Of the boxes that a detector is asked for; those of a goal are chosen among them."""
+        asked = self.score_threshold
+        return LOWEST_SCORE if isinstance(asked, str | dict) else asked
+
+    @property
+    def writes_found_only(self) -> bool:
+        """Detection: a goal decides which boxes are written, not a plain number."""
+        return isinstance(self.score_threshold, str | dict)
 
 
 class Features(Section):

@@ -5,6 +5,8 @@
     metrics.json    overall and per class, 95 % intervals, numbers of cases and patients
     cases.csv       again, with the columns that follow from the settings
     robustness.csv  what noise, blur, motion, ... cost, at five strengths
+    errors.csv      detection: every false box, missed object and wrong class
+    score_curves.csv  detection: precision, recall and F1 by score
     groups.csv      every group (sex, age, site, ...), and the gaps between the groups; only with such columns
     *.png           plots
     report.html     all of it in one file
@@ -131,7 +133,7 @@ FREE = {
         "positive", "threshold", "prevalence", "coverage", "sets", "sets_per_class", "group_patients",
         "iou_threshold", "group_thresholds",
     },
-    "predict": {"calibrate"},
+    "predict": {"calibrate", "score_threshold"},
     "card": set(Card.model_fields),
 }  # fmt: skip
 """Settings that ask another question of the same predictions."""
@@ -293,6 +295,8 @@ def _write(
 ) -> None:
     write_json(folder / "metrics.json", content)
     sections = list(measured.sections)
+    for name, rows in judge.lists(kept.cases).items():
+        write_csv(folder / name, [cells(row) for row in rows])
     if groups:
         write_csv(folder / "groups.csv", [cells(row) for row in groups.rows()])
         sections += ([sites.section] if sites else []) + group_sections(groups, judge.headline)

@@ -9,7 +9,7 @@ from medcli.run import Run
 def judge_for(plan: Plan, settings: Evaluate, run: Run | None = None, *, own: bool = True) -> Judge:
     """
     Args:
-        run: Whose calibration is judged as well; None: it has none.
+        run: Whose calibration or thresholds are judged as well; None: it has none.
         own: The cases are from the data that the run was made with.
     """
     match plan.task:
@@ -20,7 +20,7 @@ def judge_for(plan: Plan, settings: Evaluate, run: Run | None = None, *, own: bo
         case "detection":
             from medcli.evaluation.detection import DetectionJudge
 
-            return DetectionJudge(plan, settings)
+            return DetectionJudge(plan, settings, run)
         case "segmentation":
             from medcli.evaluation.segmentation import SegmentationJudge
 

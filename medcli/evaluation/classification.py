@@ -17,7 +17,7 @@ from medcli.evaluation.answers import Answers
 from medcli.evaluation.calibrated import calibration_section, shift_section
 from medcli.evaluation.decisions import decision_section, prevalences
 from medcli.evaluation.group_decisions import group_decisions
-from medcli.evaluation.judge import Judged, Measured, Plot, Values, shown_window, with_intervals
+from medcli.evaluation.judge import Detail, Judged, Measured, Plot, Values, shown_window, with_intervals
 from medcli.evaluation.kept import column_of
 from medcli.evaluation.plots import confusion_figure, precision_recall_figure, roc_figure
 from medcli.evaluation.refusal import NAMES, refusal_section, set_measures
@@ -233,6 +233,12 @@ class ClassificationJudge:
         return classification_sample(
             truth, probabilities, decided, multi_label=multi_label, positive=self._positive, note=note
         )
+
+    def details(self) -> list[Detail]:
+        return []
+
+    def lists(self, cases: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        return {}
 
     def plots(self) -> list[Plot]:
         truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +15,55 @@ from medcli.config.schema import Evaluate
 from medcli.drawing import add_legend, add_title, beside, draw_boxes, views
 from medcli.errors import DataError, RunError
 from medcli.evaluation.controlled import controlled_row
-from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_intervals
+from medcli.evaluation.detection_errors import Album, Mistake, mistakes
+from medcli.evaluation.detection_scores import (
+    FALSE,
+    FOUND,
+    curve_rows,
+    found_measures,
+    found_section,
+    size_section,
+)
+from medcli.evaluation.judge import Detail, Judged, Measured, Plot, Values, shown_window, with_intervals
 from medcli.evaluation.plots import confusion_figure, froc_figure, precision_recall_figure
 from medcli.image import Image
 from medcli.metrics import detection as metrics
 from medcli.metrics.samples import DETECTION_GAPS, Sample, detection_sample
+from medcli.operating import Operating, is_found, thresholds_of
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.objects import with_boxes
 from medcli.preprocessing.plan import Plan
+from medcli.run import Run
 
-FILE = "detections.json"
-SCORE = 0.25
-"""Detections from this score on count in cases.csv, the confusion matrix and the pictures."""
+FILE, ERRORS, CURVES = "detections.json", "errors.csv", "score_curves.csv"
 
 
 class DetectionJudge:
     """See `Judge`."""
 
-    overall_names = metrics.OVERALL
-    class_names = metrics.PER_CLASS
-    headline = ("map50", "map", "recall50", "froc")
+    overall_names = (*metrics.OVERALL, *FOUND, FALSE)
+    class_names = (*metrics.PER_CLASS, *FOUND)
+    headline = ("map50", "map", "found_recall", "found_precision", "froc")
     robust_names = ("map50",)
     group_names, gaps = metrics.OVERALL, DETECTION_GAPS
     wide = True
 
-    def __init__(self, plan: Plan, settings: Evaluate) -> None:
-        self.plan, self.settings = plan, settings
+    def __init__(self, plan: Plan, settings: Evaluate, run: Run | None = None) -> None:
+        """`run`: Whose thresholds say what counts as found; None: it has none."""
+        self.plan, self.settings, self.run = plan, settings, run
         self._truth: list[Boxes] = []
         self._found: list[Boxes] = []
+        self._album = Album(plan)
+
+    @cached_property
+    def _operating(self) -> Operating | None:
+        """When it is first needed, since an evaluation may learn it before."""
+        return None if self.run is None else Operating.of(self.run)
+
+    @cached_property
+    def _least(self) -> np.ndarray:
+        """(classes,) score from which on boxes count as found: in cases.csv, the confusion matrix, the pictures."""
+        return thresholds_of(self._operating, self.plan.num_classes)
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
         assert prediction.boxes is not None
@@ -53,7 +75,11 @@ class DetectionJudge:
         if prediction.controlled is not None:
             overlap = self.settings.iou_threshold
             row = row | controlled_row(prediction.controlled, truth, self.plan, overlap=overlap)
-        return replace(judged, row=row, draw=lambda: _draw(image, truth, found, self.plan))
+        wrong = mistakes(found, truth, self._least, self.settings.iou_threshold)
+        shown = found.take(is_found(found, self._least))
+        if self.settings.pictures:
+            self._album.add(case.name, image, shown, truth, wrong)
+        return replace(judged, row=row, draw=lambda: _draw(image, truth, shown, self.plan, wrong))
 
     def restore(self, rows: Sequence[Mapping[str, str]], folder: Path) -> list[Judged]:
         path = folder / FILE
@@ -88,6 +114,10 @@ class DetectionJudge:
 
     def measure(self, patients: Sequence[str]) -> Measured:
         matches, froc = self._matches(metrics.THRESHOLDS), self._matches(self._threshold)
+        found, content = found_section(
+            self._operating, self._least, froc, self.plan.classes, overlap=self.settings.iou_threshold
+        )
+        sizes, by_size = size_section(self._found, self._truth, self.plan.classes)
         extra = {
             "objects": {
                 name: int(one.truths.sum()) for name, one in zip(self.plan.classes, matches, strict=True)
@@ -95,16 +125,35 @@ class DetectionJudge:
             "confusion": {
                 "classes": [*self.plan.classes, "background"],
                 "rows_are_truth": self._confusion(self._found, self._truth).tolist(),
-                "score_threshold": SCORE,
+                "score_thresholds": dict(zip(self.plan.classes, self._least.tolist(), strict=True)),
                 "iou_threshold": self.settings.iou_threshold,
             },
             "froc_sensitivity": dict(
                 zip(map(str, metrics.FROC_RATES), metrics.froc_sensitivities(froc).tolist(), strict=True)
             ),
+            "found": content,
+            **by_size,
         }
-        return with_intervals(
-            lambda weights: metrics.measures(matches, froc, weights), self.plan.classes, patients, extra=extra
-        )
+
+        def measure(weights: np.ndarray | None) -> Values:
+            overall, by_class = metrics.measures(matches, froc, weights)
+            more, more_by_class = found_measures(froc, self._least, weights)
+            return overall | more, by_class | more_by_class
+
+        measured = with_intervals(measure, self.plan.classes, patients, extra=extra)
+        return replace(measured, sections=[found, sizes])
+
+    def details(self) -> list[Detail]:
+        return self._album.details()
+
+    def lists(self, cases: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        overlap = self.settings.iou_threshold
+        wrong = [
+            one.row(case, self.plan.classes)
+            for case, found, truth in zip(cases, self._found, self._truth, strict=True)
+            for one in mistakes(found, truth, self._least, overlap)
+        ]
+        return {ERRORS: wrong, CURVES: curve_rows(self._matches(self._threshold), self.plan.classes)}
 
     def stored(self, cases: Sequence[str]) -> dict[str, Any]:
         content = {
@@ -133,14 +182,20 @@ class DetectionJudge:
         rates |= {
             "all classes": metrics.froc_curve(froc)
         }  # last, so that a class has one colour in both plots
+        half = found_measures(matches, self._least)[1]
+        marks = {
+            name: (float(half["found_recall"][index]), float(half["found_precision"][index]))
+            for index, name in enumerate(self.plan.classes)
+            if matches[index].truths.sum()
+        }
         table = self._confusion(self._found, self._truth)
         names = [*self.plan.classes, "background"]
         overlap = self.settings.iou_threshold
         return [
             Plot(
                 "precision_recall",
-                precision_recall_figure(curves, "Precision and recall at IoU .50"),
-                "Per class, with its average precision.",
+                precision_recall_figure(curves, "Precision and recall at IoU .50", list(marks.values())),
+                "Per class, with its average precision; the dot: from the score on that counts as found.",
                 "Precision-recall curves: " + ", ".join(curves),
             ),
             Plot(
@@ -152,7 +207,7 @@ class DetectionJudge:
             Plot(
                 "confusion",
                 confusion_figure(table, names, names, xlabel="found"),
-                f"Boxes from score {SCORE} on, matched at IoU {overlap:g}; background: missed or false.",
+                f"Boxes that count as found, matched at IoU {overlap:g}; background: missed or false.",
                 f"Confusion matrix: {int(np.trace(table))} boxes found with the right class",
             ),
         ]
@@ -173,7 +228,7 @@ class DetectionJudge:
             truth,
             self.plan.num_classes,
             iou_threshold=self.settings.iou_threshold,
-            score_threshold=SCORE,
+            score_threshold=self._least,
         )
 
 
@@ -191,11 +246,16 @@ def _rows(boxes: Boxes, last: np.ndarray) -> list[list[float]]:
     return [[float(f"{value:.9g}") for value in row] for row in table]
 
 
-def _draw(image: Image, truth: Boxes, found: Boxes, plan: Plan) -> np.ndarray:
+def _draw(image: Image, truth: Boxes, found: Boxes, plan: Plan, wrong: Sequence[Mistake]) -> np.ndarray:
+    """Truth and prediction side by side; what is missed or false is drawn thick."""
     view = views(image, window=shown_window(plan), longest=480)[0]
-    found = found.take(found.scores >= SCORE)
-    drawn = [
-        add_title(draw_boxes(view.rgb, boxes.scaled(*view.scale), plan.classes, names=False), title)
-        for title, boxes in (("truth", truth), ("prediction", found))
-    ]
+    drawn = []
+    for title, boxes, kind in (
+        ("truth (missed: thick)", truth, "missed"),
+        ("found (false: thick)", found, "false"),
+    ):
+        thick = {tuple(one.corners.tolist()) for one in wrong if one.kind == kind}
+        loud = np.array([tuple(corners) in thick for corners in boxes.corners.tolist()], bool)
+        picture = draw_boxes(view.rgb, boxes.scaled(*view.scale), plan.classes, names=False, thick=loud)
+        drawn.append(add_title(picture, title))
     return add_legend(beside(drawn), plan.classes)

@@ -21,7 +21,7 @@ from medcli.evaluation.choose import judge_for
 from medcli.evaluation.gates import check_known, parse_gate, unmet
 from medcli.evaluation.groups import group_names
 from medcli.evaluation.judge import Extremes, Judge, flat_names
-from medcli.evaluation.kept import OK, Kept, column_of, save_pictures, weights_of, who
+from medcli.evaluation.kept import OK, Kept, column_of, save_details, save_pictures, weights_of, who
 from medcli.evaluation.referral import referral_row
 from medcli.evaluation.robustness import gate_names, measure_robustness
 from medcli.evaluation.selection import Selection, patients_of, select_cases
@@ -95,11 +95,11 @@ def evaluate(
         raise UsageError(f"{target}: there is a result already; replace it with --force.")
     plain_predictor = predictor
     if predictor is None:
-        from medcli.evaluation.learn import with_calibration
+        from medcli.evaluation.learn import with_calibration, with_operating
         from medcli.evaluation.learn_refusal import with_refusal
         from medcli.prediction.predictor import Predictor
 
-        loaded = with_calibration(Predictor.load(run), progress)
+        loaded = with_operating(with_calibration(Predictor.load(run), progress), progress)
         predictor, plain_predictor = with_refusal(loaded, progress).with_outer_masks(), loaded.referring(None)
     with whole_folder(target) as folder:
         kept = _keep(folder, selection, judge, predictor, settings, progress)
@@ -176,6 +176,7 @@ def _keep(
         write_text(folder / file, json.dumps(plain(content), separators=(",", ":"), allow_nan=False) + "\n")
     drawn = {"worst": extremes.worst, "best": extremes.best}
     pictures = [one for kind, found in drawn.items() for one in save_pictures(folder, kind, found)]
+    pictures += save_details(folder, judge.details())
     return replace(kept, pictures=pictures)
 
 

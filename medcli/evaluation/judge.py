@@ -38,6 +38,15 @@ class Table(NamedTuple):
     caption: str = ""
 
 
+class Detail(NamedTuple):
+    """A picture of something within a case, uint8 RGB; `kind` says what, see `medcli.evaluation.page.DETAILS`."""
+
+    kind: str
+    case: str
+    picture: np.ndarray
+    caption: str
+
+
 class Section(NamedTuple):
     """A part of the report by itself, between the plots and the pictures."""
 
@@ -140,6 +149,12 @@ class Judge(Protocol):
         """All cases added, for measures of parts of them."""
 
     def plots(self) -> list[Plot]: ...
+
+    def details(self) -> list[Detail]:
+        """Pictures of what was seen in the cases added; none of cases restored."""
+
+    def lists(self, cases: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Tables that are too long for the page, file name to rows; `cases` names each case added."""
 
     def stored(self, cases: Sequence[str]) -> dict[str, Any]:
         """What the folder keeps besides cases.csv, file name to JSON; `cases` names each case added."""

@@ -5,7 +5,7 @@ RUN/evaluate/NAME/
     evaluation.json   which cases and which weights, group columns, pictures, notes
     cases.csv         one line per case: the truth and what was predicted, or the measures of its mask
     robustness.json   what corruptions of the image cost; see `medcli.evaluation.robustness`
-    detections.json   detection: the boxes found and the true ones
+    detections.json   detection: all boxes from a low score on, and the true ones
     explanations.json maps of the worst cases; see `medcli.evaluation.why`
     pictures/*.png    the worst and the best cases, and the maps
 """
@@ -22,7 +22,7 @@ import numpy as np
 from medcli.case import Case
 from medcli.config.loading import load_config, save_config
 from medcli.errors import RunError
-from medcli.evaluation.judge import Judged
+from medcli.evaluation.judge import Detail, Judged
 from medcli.evaluation.selection import patients_of
 from medcli.files import read_csv, sha256, write_csv, write_json
 from medcli.run import Run
@@ -43,7 +43,7 @@ class Picture:
     """One drawn case.
 
     Attributes:
-        kind: "worst", "best", or "why" with a map of the evidence.
+        kind: "worst", "best", "why" with a map of the evidence, or the kind of a detail.
         file: Below the folder.
         caption: "": as the judge says.
     """
@@ -201,6 +201,16 @@ def save_pictures(folder: Path, kind: str, drawn: Sequence[tuple[np.ndarray, str
     return found
 
 
+def save_details(folder: Path, details: Sequence[Detail]) -> list[Picture]:
+    """Write pictures with their captions, numbered in their order by kind."""
+    found = []
+    for kind in dict.fromkeys(one.kind for one in details):
+        own = [one for one in details if one.kind == kind]
+        saved = save_pictures(folder, kind, [(one.picture, one.case) for one in own])
+        found += [replace(picture, caption=one.caption) for picture, one in zip(saved, own, strict=True)]
+    return found
+
+
 def weights_of(run: Run) -> str | None:
     return sha256(run.model_path) if run.model_path.is_file() else None
 
@@ -226,7 +236,10 @@ def copy_kept(source: Path, target: Path) -> None:
     shutil.copytree(source, target, dirs_exist_ok=True, ignore=_made)
 
 
-MADE = ("metrics.json", "report.html", "model_card.md", "groups.csv", "robustness.csv", "tables")
+MADE = (
+    "metrics.json", "report.html", "model_card.md", "groups.csv", "robustness.csv", "errors.csv", "score_curves.csv",
+    "tables",
+)  # fmt: skip
 """What `build` writes, and *.png."""
 
 

@@ -1,4 +1,7 @@
-"""Learning a calibration for a run that was trained without: its validation part is predicted once more."""
+"""Learning what a run lacks that was trained without: its validation part is predicted once more.
+
+For classifiers a calibration, for detectors from which score on a box counts as found.
+"""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -8,6 +11,8 @@ import numpy as np
 from medcli.calibration import Validation, learn
 from medcli.errors import MedcliError
 from medcli.evaluation.selection import select_cases
+from medcli.operating import learn as learn_scores
+from medcli.preprocessing.objects import with_boxes
 from medcli.progress import Progress, ignore
 
 if TYPE_CHECKING:
@@ -44,3 +49,29 @@ def with_calibration(predictor: "Predictor", progress: Progress = ignore) -> "Pr
     except (MedcliError, OSError):
         return predictor
     return replace(predictor, calibration=learned)
+
+
+def with_operating(predictor: "Predictor", progress: Progress = ignore) -> "Predictor":
+    """The predictor itself when its run knows from which score on boxes count as found or needs no such, else one
+    that has learned it; see `with_calibration`."""
+    run = predictor.run
+    if run.plan.task != "detection" or predictor.operating is not None:
+        return predictor
+    try:
+        cases = select_cases(run, split="val").cases
+        found, truth = [], []
+        progress("learn from validation", 0, len(cases))
+        for number, (case, image, outcome) in enumerate(predictor.predict_cases(cases), start=1):
+            if not isinstance(outcome, MedcliError) and image is not None:
+                real = with_boxes(case, image, run.plan).boxes
+                if real is not None and outcome.boxes is not None:
+                    found.append(outcome.boxes)
+                    truth.append(real)
+            progress("learn from validation", number, len(cases))
+        if not found:
+            return predictor
+        return replace(
+            predictor, operating=learn_scores(run.folder, found, truth, run.config, run.plan.classes)
+        )
+    except (MedcliError, OSError):
+        return predictor

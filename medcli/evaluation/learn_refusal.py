@@ -81,7 +81,7 @@ def learn(predictor: "Predictor", progress: Progress = ignore) -> tuple[Record, 
     chosen.append(_some(select_cases(run, split="val"), MOST_VALIDATION[run.plan.task], run.config.seed))
     total, done = sum(map(len, chosen)), 0
     progress("learn to refuse", 0, total)
-    judge = judge_for(run.plan, run.config.evaluate) if QUALITY[run.plan.task] else None
+    judge = judge_for(run.plan, run.config.evaluate, run) if QUALITY[run.plan.task] else None
     for seen, cases in zip((training, validation), chosen, strict=True):
         for case, image, outcome in collecting.predict_cases(cases):
             done += 1

@@ -22,7 +22,9 @@ TABLES = "tables"
 HOLDS = {
     "metrics.json": "every number of this page with full precision",
     "cases.csv": "one line per case: truth, prediction, measures",
-    "detections.json": "the boxes found and the true ones",
+    "detections.json": "all boxes from a low score on, and the true ones",
+    "errors.csv": "every false box, missed object and wrong class, with its place and why",
+    "score_curves.csv": "precision, recall, F1 and false boxes per image by score, for every class",
     "explanations.json": "maps of the worst cases and what their checks say",
     "groups.csv": "every group and every gap between groups",
     "robustness.csv": "what corruptions of the image cost, at every strength",
@@ -31,6 +33,11 @@ HOLDS = {
     "evaluation.json": "which cases, weights and pictures",
 }
 """What the files of the folder hold, of those that are there."""
+DETAILS = {
+    "false": ("False boxes", "The most confident first; truth beside what was found. All are in errors.csv."),
+    "missed": ("Missed objects", "From large to small; truth beside what was found. All are in errors.csv."),
+}
+"""Kind of detail to its heading and what is said of it."""
 
 
 def write_page(folder: Path, found: Findings) -> None:
@@ -152,6 +159,9 @@ def _pictures(tables: _Tables, folder: Path, found: Findings) -> None:
 
     if drawn("worst"):
         report.heading("Worst cases").pictures(drawn("worst"), wide=found.judge.wide, shows=shows)
+    for kind, (title, says) in DETAILS.items():
+        if drawn(kind):
+            report.heading(title).pictures(drawn(kind), says, shows="Part of case")
     if found.why:
         report.heading(found.why.title)
         for table in found.why.tables:

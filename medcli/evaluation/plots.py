@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from medcli.metrics.calibration import ReliabilityCurve
+    from medcli.metrics.operating import ScoreCurve
 
 Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Label to (x, y)."""
@@ -61,10 +62,15 @@ def roc_figure(curves: Curves) -> "Figure":
     return figure
 
 
-def precision_recall_figure(curves: Curves, title: str = "Precision and recall") -> "Figure":
-    """(recall, precision) per label."""
+def precision_recall_figure(
+    curves: Curves, title: str = "Precision and recall", marks: Sequence[tuple[float, float]] = ()
+) -> "Figure":
+    """(recall, precision) per label; `marks`: a point of each to be marked, in the same order."""
     figure, axes = _axes()
     _draw(axes, curves, steps=True)
+    for number, (x, y) in enumerate(marks):
+        color = COLORS[number % len(COLORS)]
+        axes.plot(x, y, marker="o", markersize=7, markerfacecolor=color, markeredgecolor="black", zorder=4)
     axes.set(
         xlim=(-0.01, 1.01),
         ylim=(-0.01, 1.02),
@@ -72,6 +78,41 @@ def precision_recall_figure(curves: Curves, title: str = "Precision and recall")
         ylabel="precision (PPV)",
         title=title,
     )
+    return figure
+
+
+def score_figure(curves: Mapping[str, tuple["ScoreCurve", float]]) -> "Figure":
+    """Precision, recall and F1 by score for every class, with the threshold in use as a line."""
+    from matplotlib.figure import Figure
+
+    across = min(3, len(curves))
+    down = -(-len(curves) // across)
+    figure = Figure(figsize=(1.4 + 3.4 * across, 0.5 + 2.9 * down), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).ravel()
+    for panel, (label, (curve, threshold)) in zip(panels, curves.items(), strict=False):
+        for number, (name, values) in enumerate(
+            (("precision", curve.precision), ("recall", curve.recall), ("F1", curve.f1))
+        ):
+            panel.plot(
+                curve.score,
+                values,
+                color=COLORS[number],
+                linestyle=LINES[number],
+                linewidth=1.8,
+                label=name,
+                drawstyle="steps-post",
+            )
+        panel.axvline(threshold, color="0.3", linewidth=1.2, linestyle=":")
+        panel.annotate(
+            f"{threshold:.2f}", (threshold, 1.0), fontsize=8, xytext=(3, -2), textcoords="offset points"
+        )
+        panel.set(title=label, xlim=(0, 1), ylim=(-0.01, 1.04))
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid(alpha=0.25, linewidth=0.6)
+    for panel in panels[len(curves) :]:
+        panel.set_visible(False)
+    panels[0].legend(fontsize=8, frameon=False, loc="lower left")
+    figure.supxlabel("score from which on boxes count as found", fontsize=10)
     return figure
 
 

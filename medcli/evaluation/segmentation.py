@@ -12,7 +12,7 @@ from medcli.config.schema import Evaluate
 from medcli.drawing import above, add_legend, add_title, beside, draw_labels, views
 from medcli.errors import DataError, RunError
 from medcli.evaluation.controlled import outer_row
-from medcli.evaluation.judge import Judged, Measured, Plot, shown_window, with_intervals
+from medcli.evaluation.judge import Detail, Judged, Measured, Plot, shown_window, with_intervals
 from medcli.evaluation.plots import box_figure
 from medcli.image import Image
 from medcli.io.masks import read_mask
@@ -163,6 +163,12 @@ class SegmentationJudge:
 
     def sample(self) -> Sample:
         return segmentation_sample(self._stacked(), np.stack(self._shown))
+
+    def details(self) -> list[Detail]:
+        return []
+
+    def lists(self, cases: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        return {}
 
     def plots(self) -> list[Plot]:
         cases = self._stacked()

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from typing import Any, NamedTuple
 
+from medcli.evaluation.detection_scores import in_one_sentence
 from medcli.evaluation.findings import (
     Findings,
     listed,
@@ -157,6 +158,8 @@ def _good(found: Findings) -> list[str]:
     for name, at in (found.content.get("decisions") or {}).get("thresholds", {}).items():
         if len(texts) < 5:
             texts.append(_decides(name, at))
+    if "found" in found.content:
+        texts += [text for text in [in_one_sentence(found.content["found"], found.measured.overall)] if text]
     labels = found.run.plan.classes
     if found.run.plan.task != "classification" and len(labels) > 1:
         texts.append(_weakest(found))

@@ -1,9 +1,9 @@
 """How well objects are found: average precision and recall as in COCO, FROC, confusion of classes.
 
-The matching and the averages follow pycocotools' `COCOeval` for boxes of all sizes: per image and class the
-detections are taken by descending score (at most `MOST`), each takes the free true box with the largest
-overlap of at least the threshold, or else a crowd region, in which case it does not count. Lin et al. 2014
-(arXiv 1405.0312) and https://cocodataset.org/#detection-eval.
+The matching and the averages follow pycocotools' `COCOeval`: per image and class the detections are taken by
+descending score (at most `MOST`), each takes the free true box with the largest overlap of at least the
+threshold, or else a crowd region or a box of another size than asked for, in which case it does not count.
+Lin et al. 2014 (arXiv 1405.0312) and https://cocodataset.org/#detection-eval.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,8 @@ RECALLS = np.linspace(0, 1, 101)
 """Recall points at which precision is read."""
 MOST = 100
 """Detections per image and class that count."""
+SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""COCO's areas in square pixels, both ends included."""
 FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """False positives per image at which FROC is read (LUNA16: Setio et al. 2017, arXiv 1612.08012)."""
 
@@ -33,8 +35,9 @@ class Matches:
         image: (d,) int, index of the image.
         score: (d,) float.
         hit: (d, t) bool, matched to a true box at each threshold.
-        ignored: (d, t) bool, matched to a crowd region: neither right nor wrong.
-        truths: (images,) int, true boxes that count (crowds do not).
+        ignored: (d, t) bool, neither right nor wrong: matched to a crowd region or, where only boxes of some size
+            count, to one of another size, or not matched and of another size.
+        truths: (images,) int, true boxes that count (crowds and those of another size do not).
         thresholds: (t,) overlaps.
     """
 
@@ -58,29 +61,64 @@ def overlaps(found: np.ndarray, true: np.ndarray, crowd: np.ndarray) -> np.ndarr
     return np.divide(both, whole, out=np.zeros_like(both), where=whole > 0)
 
 
-def match(found: Boxes, truth: Boxes, thresholds: np.ndarray = THRESHOLDS) -> tuple[np.ndarray, np.ndarray]:
+def match(
+    found: Boxes,
+    truth: Boxes,
+    thresholds: np.ndarray = THRESHOLDS,
+    areas: tuple[float, float] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Match the detections of one image and class, which must come by descending score.
+
+    Args:
+        areas: Only true boxes with an area (square pixels) between these, ends included, count; None: all.
 
     Returns:
         (d, t) bool hit, (d, t) bool ignored; see `Matches`.
     """
     hit = np.zeros((len(found), len(thresholds)), bool)
-    ignored = np.zeros_like(hit)
-    if not len(truth) or not len(found):
+    if not len(found):
+        return hit, hit.copy()
+    ignored = np.repeat(_outside(found, areas)[:, None], len(thresholds), axis=1)
+    if not len(truth):
         return hit, ignored
+    left_out = truth.crowd | _outside(truth, areas)
     overlap = overlaps(found.corners, truth.corners, truth.crowd)
     for column, threshold in enumerate(np.minimum(thresholds, 1 - 1e-10)):
-        free = ~truth.crowd
+        free = np.ones(len(truth), bool)
         for row in np.flatnonzero((overlap >= threshold).any(1)):
-            candidates = np.where(free & (overlap[row] >= threshold), overlap[row], -1.0)
-            # Of equal overlaps the last one is taken, as pycocotools does.
-            best = len(candidates) - 1 - int(candidates[::-1].argmax())
-            if candidates[best] >= 0:
-                hit[row, column] = True
-                free[best] = False
+            near = free & (overlap[row] >= threshold)
+            best = _best(overlap[row], near & ~left_out)
+            hit[row, column] = best >= 0
+            if best < 0:
+                best = _best(overlap[row], near)
+                ignored[row, column] |= best >= 0
             else:
-                ignored[row, column] = bool((truth.crowd & (overlap[row] >= threshold)).any())
+                ignored[row, column] = False
+            if best >= 0 and not truth.crowd[best]:  # a crowd takes any number
+                free[best] = False
     return hit, ignored
+
+
+def _outside(boxes: Boxes, areas: tuple[float, float] | None) -> np.ndarray:
+    """(n,) bool"""
+    if areas is None:
+        return np.zeros(len(boxes), bool)
+    size = areas_of(boxes)
+    return (size < areas[0]) | (size > areas[1])
+
+
+def areas_of(boxes: Boxes) -> np.ndarray:
+    """(n,) square pixels, float64."""
+    corners = boxes.corners.astype(float)
+    return (corners[:, 2:] - corners[:, :2]).prod(-1)
+
+
+def _best(overlap: np.ndarray, candidates: np.ndarray) -> int:
+    """Index of the largest overlap among the candidates, -1 without any; of equal ones the last, as pycocotools."""
+    if not candidates.any():
+        return -1
+    shown = np.where(candidates, overlap, -1.0)
+    return len(shown) - 1 - int(shown[::-1].argmax())
 
 
 def match_images(
@@ -90,18 +128,19 @@ def match_images(
     *,
     thresholds: np.ndarray = THRESHOLDS,
     most: int = MOST,
+    areas: tuple[float, float] | None = None,
 ) -> Matches:
-    """Match the boxes of class `kind` in every image."""
+    """Match the boxes of class `kind` in every image; `most` per image, `areas` as `match` has them."""
     images, scores, hits, ignored, truths = [], [], [], [], []
     for number, (here, real) in enumerate(zip(found, truth, strict=True)):
         here, real = here.take(here.classes == kind), real.take(real.classes == kind)
         here = here.take(np.argsort(-here.scores, kind="stable")[:most])
-        hit, ignore = match(here, real, thresholds)
+        hit, ignore = match(here, real, thresholds, areas)
         images.append(np.full(len(here), number))
         scores.append(here.scores)
         hits.append(hit)
         ignored.append(ignore)
-        truths.append(int((~real.crowd).sum()))
+        truths.append(int((~real.crowd & ~_outside(real, areas)).sum()))
     score = np.concatenate(scores) if scores else np.zeros(0)
     order = np.argsort(-score, kind="stable")
     width = (0, len(thresholds))
@@ -199,6 +238,23 @@ def _running(matches: Matches, column: int) -> tuple[np.ndarray, np.ndarray]:
     return np.cumsum(hit)[last], np.cumsum(~hit)[last]
 
 
+def size_terciles(truth: Sequence[Boxes]) -> dict[str, tuple[float, float]]:
+    """Three ranges of area with about a third of the true boxes each; {} with fewer than three different areas.
+
+    Lesions and cells are often all "small" for COCO, so the data's own sizes tell more.
+    """
+    counted = [areas_of(boxes)[~boxes.crowd] for boxes in truth]
+    every = np.concatenate(counted) if counted else np.zeros(0)
+    if len(np.unique(every)) < 3:
+        return {}
+    low, high = (float(value) for value in np.quantile(every, [1 / 3, 2 / 3]))
+    return {
+        "smallest third": (0.0, low),
+        "middle third": (np.nextafter(low, np.inf), high),
+        "largest third": (np.nextafter(high, np.inf), 1e10),
+    }
+
+
 # ---- FROC
 
 
@@ -264,36 +320,54 @@ def of_images(matches: Matches, images: np.ndarray) -> Matches:
 # ---- confusion
 
 
+NOTHING, CROWD = -1, -2
+"""What `pairs` says of a detection that meets no true box, or only a crowd region."""
+
+
+def pairs(found: Boxes, truth: Boxes, iou_threshold: float = 0.5) -> np.ndarray:
+    """(d,) index of the true box that each detection of one image takes, whatever its class; else `NOTHING`, `CROWD`.
+
+    The detection with the highest score takes the free true box with the largest overlap, then the next one.
+    """
+    taken = np.full(len(found), NOTHING)
+    overlap = overlaps(found.corners, truth.corners, truth.crowd)
+    free = ~truth.crowd
+    for row in np.argsort(-found.scores, kind="stable"):
+        candidates = np.where(free, overlap[row], -1.0)
+        best = int(candidates.argmax()) if len(candidates) else -1
+        if best >= 0 and candidates[best] >= iou_threshold:
+            taken[row] = best
+            free[best] = False
+        elif (overlap[row][truth.crowd] >= iou_threshold).any():
+            taken[row] = CROWD
+    return taken
+
+
 def confusion_matrix(
     found: Sequence[Boxes],
     truth: Sequence[Boxes],
     num_classes: int,
     *,
     iou_threshold: float = 0.5,
-    score_threshold: float = 0.25,
+    score_threshold: float | np.ndarray = 0.25,
 ) -> np.ndarray:
     """(k + 1, k + 1) counts: row the true class, column the found one, the last of each is background.
 
-    Detections from `score_threshold` on are matched by descending score whatever their class; a true box that
-    nothing matches counts as found background, a detection that matches nothing as true background. Crowds
-    are matched and not counted.
+    Detections from `score_threshold` (a number, or one per class) on are matched by descending score whatever their
+    class; a true box that nothing matches counts as found background, a detection that matches nothing as true
+    background. Crowds are matched and not counted.
     """
+    least = np.broadcast_to(score_threshold, num_classes)
     table = np.zeros((num_classes + 1, num_classes + 1), int)
     for here, real in zip(found, truth, strict=True):
-        here = here.take(here.scores >= score_threshold)
-        here = here.take(np.argsort(-here.scores, kind="stable"))
-        overlap = overlaps(here.corners, real.corners, real.crowd)
-        free = ~real.crowd
-        for row, kind in enumerate(here.classes):
-            candidates = np.where(free, overlap[row], -1.0)
-            best = int(candidates.argmax()) if len(candidates) else -1
-            if best >= 0 and candidates[best] >= iou_threshold:
-                table[real.classes[best], kind] += 1
-                free[best] = False
-            elif not (overlap[row][real.crowd] >= iou_threshold).any():
-                table[num_classes, kind] += 1
-        for kind in real.classes[free]:
-            table[kind, num_classes] += 1
+        here = here.take(here.scores >= least[here.classes])
+        taken = pairs(here, real, iou_threshold)
+        hits = taken >= 0
+        np.add.at(table, (real.classes[taken[hits]], here.classes[hits]), 1)
+        np.add.at(table, (num_classes, here.classes[taken == NOTHING]), 1)
+        missed = ~real.crowd
+        missed[taken[hits]] = False
+        np.add.at(table, (real.classes[missed], num_classes), 1)
     return table
 
 

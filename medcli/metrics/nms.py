@@ -1,4 +1,4 @@
-"""Non-maximum suppression: of boxes that overlap too much, the one with the best score stays."""
+"""Non-maximum suppression: of boxes that overlap too much, the one with the best score stays, or keeps its score."""
 
 import numpy as np
 
@@ -22,6 +22,51 @@ def suppress(boxes: Boxes, *, iou: float, max_detections: int | None = None, by_
     if by_class:
         suppresses &= boxes.classes[:, None] == boxes.classes[None, :]
     return boxes.take(np.flatnonzero(_survivors(suppresses))[:max_detections])
+
+
+SIGMA = 0.5
+"""Of the Gaussian penalty; the value of the paper."""
+
+
+def soften(
+    boxes: Boxes,
+    *,
+    least: float,
+    sigma: float = SIGMA,
+    max_detections: int | None = None,
+    by_class: bool = True,
+) -> Boxes:
+    """Soft suppression: an overlapped box stays with a lower score, times exp(-IoU^2 / sigma) of every better one.
+
+    Bodla, Singh, Chellappa, Davis 2017: Soft-NMS, improving object detection with one line of code (ICCV,
+    arXiv 1704.04503), the Gaussian form. Objects that touch or overlap in truth are not lost. The best box is
+    settled first, then the best of what is left by its lowered score, and so on; equal scores keep their order.
+
+    Args:
+        boxes: Candidates of one image.
+        least: Boxes whose lowered score falls below this are dropped.
+        max_detections: Keep at most so many; None: all.
+        by_class: Boxes of different classes leave one another alone.
+
+    Returns:
+        The kept boxes with their new scores, best first.
+    """
+    boxes = boxes.take(np.argsort(-boxes.scores, kind="stable"))
+    left = boxes.scores.astype(float)
+    order, scores = [], []
+    for _ in range(len(boxes) if max_detections is None else min(max_detections, len(boxes))):
+        best = int(left.argmax())
+        if left[best] < least or left[best] < 0:
+            break
+        order.append(best)
+        scores.append(left[best])
+        overlap = iou_matrix(boxes.corners[best][None], boxes.corners)[0].astype(float)
+        if by_class:
+            overlap *= boxes.classes == boxes.classes[best]
+        left *= np.exp(-(overlap**2) / sigma)
+        left[best] = -1.0  # settled
+    kept = boxes.take(np.array(order, int))
+    return Boxes.of(kept.corners, kept.classes, scores, kept.crowd)
 
 
 def _survivors(suppresses: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 status.csv          case, ok or the reason, seconds
 predict.json        which model and which settings made them
-predictions.csv     classification     predictions.json  detection     CASE.nii.gz, CASE.png  segmentation
+predictions.csv     classification, detection (boxes)     predictions.json  detection
+CASE.nii.gz, CASE.png  segmentation
 controlled.json     detection, when the run learned it: the boxes that together miss few objects
 CASE_uncertainty, CASE_disagreement  segmentation, when asked for: entropy in bits, how far predictions differ
 CASE_outer          segmentation, when asked for and learned: a mask that misses little
@@ -30,6 +31,7 @@ from medcli.errors import DataError, MedcliError, UsageError
 from medcli.files import read_csv, sha256, sweep, write_csv, write_json
 from medcli.image import Image
 from medcli.io.writers import write_picture
+from medcli.operating import UNLEARNED, Operating
 from medcli.prediction.inputs import cases_for
 from medcli.prediction.overlay import overlay
 from medcli.prediction.predictor import Predictor
@@ -43,6 +45,10 @@ STATUS, SETTINGS, OVERLAYS = "status.csv", "predict.json", "overlays"
 OK = "ok"
 NOT_LEARNED = (
     "This run has not learned when to refer a case, so none is for that; `medcli evaluate` learns it."
+)
+NO_THRESHOLDS = (
+    f"This run has not learned, with these settings, from which score on a box counts as found, so {UNLEARNED:g} is "
+    "taken for every class; `medcli evaluate` learns it."
 )
 SAVE_SECONDS = 2.0
 """Results are brought to disk this often, or less often when that takes more than a twentieth of the time."""
@@ -106,13 +112,14 @@ def predict(
     cases = cases_for(run, inputs, out)
     run = replace(run, config=run.config.model_copy(update={"predict": settings}))
     calibration = Calibration.of(run)
-    refusal = Refusal.of(run)
-    made_by = _made_by(run, settings, calibration, refusal)
+    refusal, operating = Refusal.of(run), Operating.of(run)
+    made_by = _made_by(run, settings, calibration, refusal, operating)
     _check_folder(out, made_by, force=force, resume=resume)
     if force or resume:
         sweep(out)
         sweep(out / OVERLAYS)
-    writer = writer_for(run.plan, out, cases, calibration, refusal)
+    only = settings.writes_found_only
+    writer = writer_for(run.plan, out, cases, calibration, refusal, operating, found_only=only)
     ledger = Ledger(out, writer, [case.name for case in cases])
     resumed = ledger.take_over() if resume else set()
     waiting = [case for case in cases if case.name not in resumed]
@@ -137,6 +144,8 @@ def predict(
             f"Every case failed ({len(cases)} in all), see {out / STATUS}; the first, {name}: {reason}"
         )
     notes = [*getattr(writer, "notes", []), *_skipped(*windows.tolist())]
+    if run.plan.task == "detection" and operating is None:
+        notes.append(NO_THRESHOLDS)
     return Summary(out, len(cases), failed, len(resumed), perf_counter() - start, notes)
 
 
@@ -180,7 +189,7 @@ def _write(
     try:
         writer.add(case, image, result)
         if predictor.settings.overlays:
-            picture = overlay(image, result, predictor.run.plan)
+            picture = overlay(image, result, predictor.run.plan, predictor.operating)
             write_picture(out / OVERLAYS / f"{case.name}.png", picture)
     except MedcliError as error:
         return str(error), 0.0
@@ -244,12 +253,17 @@ def _read_status(folder: Path) -> list[dict[str, str]]:
 
 
 def _made_by(
-    run: Run, settings: Predict, calibration: Calibration | None, refusal: Refusal | None
+    run: Run,
+    settings: Predict,
+    calibration: Calibration | None,
+    refusal: Refusal | None,
+    operating: Operating | None,
 ) -> dict[str, Any]:
     """What must be equal for two predictions to belong together."""
     chosen = settings.model_dump(mode="json", exclude={"batch_size", "overlays"})
     made_by = {"medcli": __version__, "run": run.folder.name, "model": sha256(run.model_path)}
     kept = {} if calibration is None else {"calibration": calibration.used}
+    kept |= {} if operating is None else {"found_from": operating.used}
     return {**made_by, "predict": chosen, **kept, "refusal": NOT_LEARNED if refusal is None else refusal.used}
 
 

@@ -14,11 +14,12 @@ import numpy as np
 from medcli.boxes import Boxes
 from medcli.calibration import Calibration
 from medcli.case import Case
-from medcli.config.schema import Predict
+from medcli.config.schema import LOWEST_SCORE, Predict
 from medcli.errors import DataError, MedcliError
 from medcli.image import Image
 from medcli.io.readers import read_channels
 from medcli.metrics.risk import expected_f1
+from medcli.operating import Operating
 from medcli.prediction.restore import Wanted, largest_components, restore
 from medcli.prediction.result import Prediction, Signals
 from medcli.preprocessing.geometry import Placement
@@ -40,8 +41,6 @@ BATCH_BYTES = 128 * 2**20
 READERS = 2
 HUGE_BYTES = 2**30
 """While a case of more than this is predicted no other is read."""
-LOWEST_SCORE = 0.01
-"""Of the boxes among which a recall-controlled threshold is looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +73,7 @@ class Predictor:
     calibration: Applied to probabilities of classes; None: they stay as the network gives them.
     read: Gives the image of a case; called in several threads.
     refusal: By it cases are answered or referred; None: the run did not learn to tell.
+    operating: From which score on boxes count as found; None: the run did not learn it.
     collect: Give `Prediction.signals`, to learn that from.
     """
 
@@ -83,6 +83,7 @@ class Predictor:
     calibration: Calibration | None = None
     read: Callable[[Case], Image] = read_files
     refusal: Refusal | None = None
+    operating: Operating | None = None
     collect: bool = False
 
     @classmethod
@@ -105,7 +106,9 @@ class Predictor:
         if settings is not None:
             run = replace(run, config=run.config.model_copy(update={"predict": settings}))
         with setup_devices(1, deterministic=run.config.deterministic).scope():
-            loaded = cls(run, run.task, run.load_model(policy), Calibration.of(run))
+            loaded = cls(
+                run, run.task, run.load_model(policy), Calibration.of(run), operating=Operating.of(run)
+            )
             return loaded.referring(Refusal.of(run))
 
     def referring(self, refusal: Refusal | None) -> "Predictor":
@@ -129,7 +132,7 @@ class Predictor:
 
     def _down_to_low_scores(self) -> "Task":
         """Of a detector one that gives boxes of low score as well: there may lie what must not be missed."""
-        if self.run.plan.task != "detection" or self.settings.score_threshold <= LOWEST_SCORE:
+        if self.run.plan.task != "detection" or self.settings.lowest_score <= LOWEST_SCORE:
             return self.task
         settings = self.settings.model_copy(update={"score_threshold": LOWEST_SCORE})
         return replace(self.run, config=self.run.config.model_copy(update={"predict": settings})).task
@@ -222,7 +225,7 @@ class Predictor:
                 boxes = boxes.take(boxes.areas > 0)
                 quality = expected_f1(boxes.scores)
                 prediction = Prediction(
-                    boxes=boxes.take(boxes.scores >= self.settings.score_threshold),
+                    boxes=boxes.take(boxes.scores >= self.settings.lowest_score),
                     controlled=self._controlled(boxes),
                 )
             elif not isinstance(result, Slabs):

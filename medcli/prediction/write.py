@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from math import isfinite, nan
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,10 +14,11 @@ from medcli.boxes import Boxes
 from medcli.calibration import Calibration
 from medcli.case import Case
 from medcli.errors import RunError
-from medcli.files import atomic_path, write_json
+from medcli.files import atomic_path, write_csv, write_json
 from medcli.image import Image
 from medcli.io.writers import write_labels, write_map, write_probabilities
 from medcli.metrics.decision import confidence
+from medcli.operating import Operating, is_found, thresholds_of
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.plan import Plan
 from medcli.refusal.learned import Answer, Refusal
@@ -44,8 +45,16 @@ def writer_for(
     cases: Sequence[Case],
     calibration: Calibration | None = None,
     refusal: Refusal | None = None,
+    operating: Operating | None = None,
+    *,
+    found_only: bool = True,
 ) -> Writer:
-    """`calibration`, `refusal`: Of the run; with either `decisions.csv` is written as well."""
+    """
+    Args:
+        calibration, refusal: Of the run; with either `decisions.csv` is written as well.
+        operating: Of the run: from which score on boxes count as found.
+        found_only: Write only these.
+    """
     names = [case.name for case in cases]
     kept = calibration is not None or refusal is not None
     match plan.task:
@@ -55,7 +64,10 @@ def writer_for(
             )
         case "detection":
             decisions = Decisions(folder, names, BOXES) if kept else None
-            return BoxesWriter(folder, plan, image_names(cases), decisions)
+            thresholds = thresholds_of(operating, plan.num_classes)
+            return BoxesWriter(
+                folder, plan, image_names(cases), decisions, thresholds=thresholds, found_only=found_only
+            )
         case "segmentation":
             return LabelsWriter(folder, plan, Decisions(folder, names, MASKS) if kept else None)
 
@@ -119,6 +131,10 @@ class Decisions(Table):
         codes = dict.fromkeys([*filter(None, reasons), *answer.reasons])
         numbers = [f"{value:.4g}" if isfinite(value) else "" for value in (answer.p, quality)]
         self.rows[case] = [case, *own, "|".join(codes), *numbers, " ".join(answer.notes)]
+
+
+BOXES_FILE, BOXES_TABLE = "predictions.json", "predictions.csv"
+BOX_COLUMNS = ("image", "class", "x0", "y0", "x1", "y1", "score", "found")
 
 
 class ClassesWriter:
@@ -196,25 +212,41 @@ class ClassesWriter:
 class BoxesWriter:
     """`predictions.json`: a list of {"image", "category", "bbox": [x, y, width, height], "score"}.
 
-    Where the run learned it, `controlled.json` is a list of the same kind of those boxes that together miss few
-    objects; and decisions.
+    `predictions.csv` has the same boxes, one line each, with corners counted from 0 and half-open at the far edge, and
+    one line with empty cells for an image without any; medcli reads it as a table of boxes. Where the run learned it,
+    `controlled.json` is a list of those boxes that together miss few objects; and decisions.
+
+    Args:
+        thresholds: (classes,) scores from which on boxes count as found.
+        found_only: Only these are written.
     """
 
-    def __init__(self, folder: Path, plan: Plan, images: dict[str, str], decisions: Decisions | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        images: dict[str, str],
+        decisions: Decisions | None = None,
+        *,
+        thresholds: np.ndarray,
+        found_only: bool = True,
+    ):
         self.folder = folder
         self.plan = plan
         self.images = images
         self.decisions = decisions
-        names = ["predictions.json", *(["controlled.json"] if decisions is not None else [])]
+        self.thresholds, self.found_only = thresholds, found_only
+        names = [BOXES_FILE, *(["controlled.json"] if decisions is not None else [])]
         self.found: dict[str, dict[str, list[dict]]] = {name: {} for name in names}
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> None:
         assert prediction.boxes is not None
-        both = (prediction.boxes, prediction.controlled)
-        for found, boxes in zip(self.found.values(), both, strict=False):
-            found[case.name] = [] if boxes is None else self._listed(case.name, boxes)
+        found = prediction.boxes.take(is_found(prediction.boxes, self.thresholds))
+        both = (found if self.found_only else prediction.boxes, prediction.controlled)
+        for listed, boxes in zip(self.found.values(), both, strict=False):
+            listed[case.name] = [] if boxes is None else self._listed(case.name, boxes)
         if self.decisions is not None:
-            counts = ["" if boxes is None else str(len(boxes)) for boxes in both]
+            counts = ["" if boxes is None else str(len(boxes)) for boxes in (found, prediction.controlled)]
             self.decisions.add(case.name, counts, prediction.answer)
 
     def _listed(self, case: str, boxes: Boxes) -> list[dict]:
@@ -231,6 +263,7 @@ class BoxesWriter:
     def flush(self) -> None:
         for file, found in self.found.items():
             write_json(self.folder / file, [box for name in self.images for box in found.get(name, [])])
+        write_csv(self.folder / BOXES_TABLE, self._rows(), BOX_COLUMNS)
         if self.decisions is not None:
             self.decisions.flush()
 
@@ -243,6 +276,26 @@ class BoxesWriter:
             self.found[file] = {name: by_image.get(self.images[name], []) for name in names}
         return names if self.decisions is None else self.decisions.keep(names)
 
+    def _rows(self) -> list[dict[str, Any]]:
+        """Of predictions.csv, which follows from the other file."""
+        least = dict(zip(self.plan.classes, self.thresholds, strict=True))
+        rows: list[dict[str, Any]] = []
+        for case, image in self.images.items():
+            boxes = self.found[BOXES_FILE].get(case)
+            for box in boxes or []:
+                x, y, width, height = box["bbox"]
+                corners = (x, y, round(x + width, 2), round(y + height, 2))
+                found = {"found": "yes" if box["score"] >= least[box["category"]] else "no"}
+                rows.append(
+                    {"image": image, "class": box["category"]}
+                    | dict(zip(("x0", "y0", "x1", "y1"), corners, strict=True))
+                    | {"score": box["score"]}
+                    | found
+                )
+            if boxes == []:
+                rows.append({"image": image})
+        return rows
+
     def _by_image(self, path: Path) -> dict[str, list[dict]]:
         by_image: dict[str, list[dict]] = {}
         try:
@@ -253,7 +306,7 @@ class BoxesWriter:
         return by_image
 
     def remove(self, names: set[str]) -> None:
-        for name in ("predictions.json", "controlled.json", "decisions.csv"):
+        for name in (BOXES_FILE, BOXES_TABLE, "controlled.json", "decisions.csv"):
             (self.folder / name).unlink(missing_ok=True)
 
 

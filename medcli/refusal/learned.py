@@ -42,6 +42,7 @@ class Made(BaseModel):
     max_detections: int
     iou_threshold: float
     skip_empty: Literal["auto", "on", "off"] = "off"
+    nms: str = "hard"
 
     @classmethod
     def of(cls, config: Config, plan: Plan) -> "Made":
@@ -54,6 +55,7 @@ class Made(BaseModel):
             max_detections=chosen.max_detections,
             iou_threshold=config.evaluate.iou_threshold,
             skip_empty=chosen.skip_empty if windowed or chosen.skip_empty == "on" else "off",
+            nms=chosen.nms,
         )
 
 

@@ -16,7 +16,8 @@ from medcli.errors import ConfigError, DataError
 from medcli.losses.detection import detection_loss
 from medcli.metrics.bootstrap import mean_of_known
 from medcli.metrics.detection import THRESHOLDS, average_precision, match_images
-from medcli.metrics.nms import candidates, suppress
+from medcli.metrics.fusion import fuse
+from medcli.metrics.nms import candidates, soften, suppress
 from medcli.models.anchors import anchor_points, decode, split_outputs
 from medcli.models.yolo import feature_layer, yolo
 from medcli.preprocessing.plan import Plan
@@ -37,7 +38,6 @@ class Detection:
     Raises ConfigError when the plan names no one size for all images.
     """
 
-    passes_at_end = 0
     state: Sequence[tf.Variable] = ()
 
     def __init__(self, config: Config, plan: Plan):
@@ -47,6 +47,7 @@ class Detection:
             )
         self.config, self.plan, self.size = config, plan, plan.size
         self.monitor = chosen_by("map50", config)
+        self.passes_at_end = 1 + 3 * config.predict.flips  # from which score on a box counts as found
         self.strides = tuple(2 ** (6 - level) for level in range(max(plan.stages, 3), 0, -1))[-4:]
         self.points, self.steps = anchor_points(self.size, self.strides)
         self._decoders: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -137,16 +138,17 @@ class Detection:
         for start in range(0, len(images), settings.batch_size):
             batch = tf.constant(np.stack(images[start : start + settings.batch_size]), tf.float32)
             _, corners, scores, *depths = decoder(batch)
+            boxes = self._boxes(corners, scores, threshold=settings.lowest_score)
             if settings.flips:
-                corners, scores = self._with_flips(mirrored_decoder, batch, corners, scores)
-            results += self._boxes(corners, scores, threshold=settings.score_threshold)
+                boxes = self._with_flips(mirrored_decoder, batch, boxes)
+            results += boxes
             features += list(zip(*(part.numpy() for part in depths), strict=True))
         return results, features
 
     def targets(self, model, image: np.ndarray, *, wanted, most, windows, calibrated) -> list[Target]:
         """The boxes with the best scores; without any the strongest score that a class has anywhere."""
         _, corners, scores = self._decoder(model)(tf.constant(image[None], tf.float32))
-        (found,) = self._boxes(corners, scores, threshold=self.config.predict.score_threshold)
+        (found,) = self._boxes(corners, scores, threshold=self.config.predict.lowest_score)
         if wanted is not None:
             found = found.take(found.classes == wanted)
         everywhere, values = corners.numpy()[0], scores.numpy()[0]
@@ -180,21 +182,20 @@ class Detection:
         score = tf.reduce_max(tf.reduce_sum(classes * chosen, axis=-1) - 1e9 * (1 - anchors), axis=-1)
         return score, tf.sigmoid(score)
 
-    def _with_flips(self, decoder, batch, corners, scores):
-        """Means per anchor over the image and its three mirror images; the grid mirrors onto itself."""
-        rows, columns = self.size
-        corners, scores = [corners], [scores]
+    def _with_flips(self, decoder, batch, boxes: list[Boxes]) -> list[Boxes]:
+        """The boxes of each image fused with those of its three mirror images."""
+        settings, seen = self.config.predict, [boxes]
         for axes in ((1,), (2,), (1, 2)):
-            _, mirrored, mirrored_scores = decoder(tf.reverse(batch, axes))
-            order = mirrored_order(self.size, self.strides, axes)
-            x0, y0, x1, y1 = tf.unstack(tf.gather(mirrored, order, axis=1), axis=-1)
-            if 1 in axes:
-                y0, y1 = rows - y1, rows - y0
-            if 2 in axes:
-                x0, x1 = columns - x1, columns - x0
-            corners.append(tf.stack([x0, y0, x1, y1], axis=-1))
-            scores.append(tf.gather(mirrored_scores, order, axis=1))
-        return tf.add_n(corners) / 4.0, tf.add_n(scores) / 4.0
+            _, corners, scores = decoder(tf.reverse(batch, axes))
+            mirrored = self._boxes(corners, scores, threshold=settings.lowest_score)
+            seen.append([one.mirrored(*self.size, rows=1 in axes, columns=2 in axes) for one in mirrored])
+        return [
+            fused.take(fused.scores >= settings.lowest_score)
+            for fused in (
+                fuse(views, iou=settings.nms_iou, max_detections=settings.max_detections)
+                for views in zip(*seen, strict=True)
+            )
+        ]
 
     def _decoder(self, model: keras.Model, *, features: bool = False):
         """One compiled function per model: images to raw outputs, corners and scores, then features when wanted."""
@@ -221,16 +222,8 @@ class Detection:
         for image_corners, image_scores in zip(corners.numpy(), scores.numpy(), strict=True):
             boxes = candidates(image_corners, image_scores, score_threshold=threshold).clipped(rows, columns)
             boxes = boxes.take(boxes.areas > 0)
-            found.append(suppress(boxes, iou=settings.nms_iou, max_detections=settings.max_detections))
+            if settings.nms == "soft":
+                found.append(soften(boxes, least=threshold, max_detections=settings.max_detections))
+            else:
+                found.append(suppress(boxes, iou=settings.nms_iou, max_detections=settings.max_detections))
         return found
-
-
-def mirrored_order(size: Sequence[int], strides: Sequence[int], axes: Sequence[int]) -> np.ndarray:
-    """(A,) for each anchor the one that takes its place when rows (1) and/or columns (2) are mirrored."""
-    order, first = [], 0
-    for stride in strides:
-        rows, columns = size[0] // stride, size[1] // stride
-        index: np.ndarray = first + np.arange(rows * columns).reshape(rows, columns)
-        order.append(np.flip(index, tuple(axis - 1 for axis in axes)).ravel())
-        first += rows * columns
-    return np.concatenate(order)

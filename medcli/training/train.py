@@ -17,6 +17,7 @@ from medcli.errors import DataError, RunError
 from medcli.files import write_json
 from medcli.models.choose import resolve
 from medcli.models.safety import transfer_weights
+from medcli.operating import learn_operating_point
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared
 from medcli.run import MODEL, new_run, precision, write_environment
@@ -106,6 +107,7 @@ def train(
             loop.restore()
     result = loop.run()
     learn_after_training(run_folder, task, loop.model, prepared, validation)
+    learn_operating_point(run_folder, task, loop.model, prepared, validation)
     return result
 
 

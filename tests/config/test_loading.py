@@ -254,3 +254,23 @@ def test_any_text_and_number_survive_saving(tmp_path_factory, text, number):
 def test_from_dict_reports_like_load_config(tmp_path):
     with pytest.raises(ConfigError, match=r"^job: seed: expected a whole number"):
         from_dict({"task": "detection", "seed": "x"}, folder=tmp_path, name="job")
+
+
+@pytest.mark.parametrize(
+    ("goal", "fault"),
+    [
+        ("{f1: best}", "expected"),
+        ("{f1: 0.5}", "expected `each` or `all` for f1, got 0.5"),
+        ("{false_positives: all}", "expected a number for false_positives, got `all`"),
+        ("{score: 2}", "expected a score from 0 to 1, got 2"),
+        ("1.5", "expected"),
+    ],
+)
+def test_goals_for_boxes_are_checked(write, goal, fault):
+    (told,) = faults(write(f"task: detection\npredict: {{score_threshold: {goal}}}\n"))
+    assert told.startswith("job.yaml:2: predict.score_threshold") and fault in told
+
+
+def test_every_form_of_a_goal_is_taken(write):
+    for goal in ("auto", "0", "0.01", "1", "{f1: each}", "{f1: all}", "{false_positives: 2}", "{score: 0.3}"):
+        load_config(write(f"task: detection\npredict: {{score_threshold: {goal}}}\n"))

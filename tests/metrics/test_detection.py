@@ -12,8 +12,11 @@ from medcli.boxes import Boxes
 from medcli.metrics import detection as ours
 
 
-def by_pycocotools(found, truth, num_classes):
-    """COCOeval's average precision and recall (threshold, class); NaN for absent classes."""
+def by_pycocotools(found, truth, num_classes, *, areas=None, most=(1, 10, 100)):
+    """COCOeval's average precision and recall (threshold, class, area, most); NaN for absent classes.
+
+    Precision is its mean over the 101 recalls; `areas` in place of COCO's all, small, medium, large.
+    """
 
     def xywh(corners):
         x0, y0, x1, y1 = (float(value) for value in corners)
@@ -45,9 +48,13 @@ def by_pycocotools(found, truth, num_classes):
         ]
         predictions.createIndex()
         evaluation = COCOeval(coco, predictions, "bbox")
+        evaluation.params.maxDets = list(most)
+        if areas is not None:
+            evaluation.params.areaRng = [list(one) for one in areas]
+            evaluation.params.areaRngLbl = [str(number) for number in range(len(areas))]
         evaluation.evaluate()
         evaluation.accumulate()
-    precision, recall = (evaluation.eval[name][..., 0, -1] for name in ("precision", "recall"))
+    precision, recall = (evaluation.eval[name] for name in ("precision", "recall"))
     return np.where(precision < 0, np.nan, precision).mean(1), np.where(recall < 0, np.nan, recall)
 
 
@@ -82,7 +89,7 @@ def both(found, truth, num_classes=3):
     matches = [ours.match_images(found, truth, kind) for kind in range(num_classes)]
     precision = np.stack([ours.average_precision(one) for one in matches], 1)
     recall = np.stack([ours.recall(one) for one in matches], 1)
-    return (precision, recall), by_pycocotools(found, truth, num_classes)
+    return (precision, recall), [one[..., 0, -1] for one in by_pycocotools(found, truth, num_classes)]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -118,6 +125,67 @@ def test_degenerate_inputs_equal_pycocotools(found, truth):
     (precision, recall), (expected_precision, expected_recall) = both(found, truth)
     np.testing.assert_allclose(precision, expected_precision, atol=1e-9)
     np.testing.assert_allclose(recall, expected_recall, atol=1e-9)
+
+
+def all_areas_and_limits(found, truth, num_classes, areas, most=(1, 10, 100)):
+    """(threshold, class, area, most) precision and recall."""
+    matches = [
+        [[ours.match_images(found, truth, kind, areas=area, most=few) for few in most] for area in areas]
+        for kind in range(num_classes)
+    ]
+    return [
+        np.array([[[measure(one) for one in few] for few in kinds] for kinds in matches]).transpose(
+            3, 0, 1, 2
+        )
+        for measure in (ours.average_precision, ours.recall)
+    ]
+
+
+AREAS = ((0, 1e10), *ours.SIZES.values())
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("options", [{}, {"crowds": True}, {"ties": True}, {"crowds": True, "ties": True}])
+def test_every_size_and_number_of_detections_equals_pycocotools(seed, options):
+    found, truth = random_images(100 + seed, **options)
+    for mine, theirs in zip(
+        all_areas_and_limits(found, truth, 3, AREAS), by_pycocotools(found, truth, 3), strict=True
+    ):
+        np.testing.assert_allclose(mine, theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_terciles_of_the_sizes_equal_pycocotools(seed):
+    found, truth = random_images(seed, crowds=True)
+    areas = tuple(ours.size_terciles(truth).values())
+    for mine, theirs in zip(
+        all_areas_and_limits(found, truth, 3, areas),
+        by_pycocotools(found, truth, 3, areas=areas),
+        strict=True,
+    ):
+        np.testing.assert_allclose(mine, theirs, atol=1e-9)
+    counts = [
+        sum(int(ours.match_images(found, truth, kind, areas=area).truths.sum()) for kind in range(3))
+        for area in areas
+    ]
+    assert sum(counts) == sum(int((~boxes.crowd).sum()) for boxes in truth)
+    assert max(counts) - min(counts) <= 1
+
+
+def test_boxes_on_the_border_between_two_sizes_count_in_both_as_in_coco():
+    truth = [Boxes.of([[0, 0, 32, 32]], [0]), Boxes.of([[0, 0, 96, 96]], [0])]
+    found = [Boxes.of([[0, 0, 32, 32]], [0], [0.9]), Boxes.of([[0, 0, 96, 96]], [0], [0.8])]
+    for mine, theirs in zip(
+        all_areas_and_limits(found, truth, 1, AREAS), by_pycocotools(found, truth, 1), strict=True
+    ):
+        np.testing.assert_allclose(mine, theirs, atol=1e-9)
+    counts = [int(ours.match_images(found, truth, 0, areas=area).truths.sum()) for area in AREAS]
+    assert counts == [2, 1, 2, 1]
+
+
+def test_terciles_need_three_sizes():
+    assert ours.size_terciles([Boxes.of([[0, 0, 5, 5], [9, 9, 14, 14]], [0, 0])]) == {}
+    assert ours.size_terciles([]) == {}
 
 
 def test_two_hits_and_a_miss_by_hand():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medcli.boxes import Boxes, iou_matrix
-from medcli.metrics.nms import candidates, suppress
+from medcli.metrics.nms import candidates, soften, suppress
 
 
 def chain() -> Boxes:
@@ -63,3 +63,52 @@ def test_candidates_are_pairs_of_anchor_and_class():
     np.testing.assert_array_equal(boxes.corners, corners[[0, 0, 1]])
     best = candidates(corners, scores, score_threshold=0.5, most=2)
     np.testing.assert_array_equal(best.scores, np.float32([0.9, 0.7]))
+
+
+def by_plain_loop(boxes: Boxes, least: float, sigma: float = 0.5) -> list[tuple[float, ...]]:
+    """The paper's figure 2, class by class: take the best, lower the others, until nothing is left."""
+    kept = []
+    for kind in np.unique(boxes.classes):
+        left = [
+            [float(score), *map(float, corners)]
+            for score, corners, own in zip(boxes.scores, boxes.corners, boxes.classes, strict=True)
+            if own == kind
+        ]
+        while left:
+            best = max(left, key=lambda box: box[0])
+            left.remove(best)
+            if best[0] >= least:
+                kept.append((*best, float(kind)))
+            for box in left:
+                overlap = float(iou_matrix(np.float32([best[1:]]), np.float32([box[1:]]))[0, 0])
+                box[0] *= np.exp(-(overlap**2) / sigma)
+    return sorted(kept, reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_soft_suppression_agrees_with_the_plain_loop(seed):
+    random = np.random.default_rng(seed)
+    low = random.uniform(0, 40, (60, 2))
+    corners = np.concatenate([low, low + random.uniform(5, 30, (60, 2))], 1)
+    boxes = Boxes.of(corners, random.integers(0, 3, 60), random.uniform(size=60))
+    kept = soften(boxes, least=0.05)
+    expected = np.array(by_plain_loop(boxes, 0.05))
+    np.testing.assert_allclose(kept.scores, expected[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(kept.corners, expected[:, 1:5], rtol=1e-6)
+    np.testing.assert_array_equal(kept.classes, expected[:, 5])
+    np.testing.assert_array_equal(soften(boxes, least=0.05, max_detections=7).scores, kept.scores[:7])
+
+
+def test_soft_suppression_by_hand():
+    # Overlaps of the chain: neighbours 6/14, the outer 2/18. The last is settled second, since it is lowered less.
+    near, far = np.exp(-((6 / 14) ** 2) / 0.5), np.exp(-((2 / 18) ** 2) / 0.5)
+    kept = soften(chain(), least=0.01)
+    np.testing.assert_array_equal(kept.corners[:, 0], [0, 8, 4])
+    np.testing.assert_allclose(kept.scores, [0.9, 0.7 * far, 0.8 * near * near], rtol=1e-6)
+    twice = Boxes.of([[0, 0, 10, 4]] * 2, [0, 0], [0.9, 0.8])
+    np.testing.assert_allclose(soften(twice, least=0.01).scores, [0.9, 0.8 * np.exp(-2)], rtol=1e-6)
+    assert len(soften(twice, least=0.2)) == 1
+    apart = Boxes.of(twice.corners, [0, 1], twice.scores)
+    np.testing.assert_array_equal(soften(apart, least=0.2).scores, apart.scores)
+    assert len(soften(apart, least=0.2, by_class=False)) == 1
+    assert len(soften(Boxes.empty(), least=0.1)) == 0

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from medcli.boxes import Boxes
 from medcli.calibration import Validation, learn
+from medcli.config.loading import from_dict
 from medcli.config.schema import Evaluate, Predict
 from medcli.errors import DataError, UsageError
+from medcli.files import read_csv
+from medcli.io.cases import discover
+from medcli.operating import learn as learn_scores
 from medcli.prediction import predict as module
 from medcli.prediction.predict import predict
 from medcli.prediction.predictor import Predictor
@@ -308,6 +313,65 @@ def test_boxes_are_written_in_pixels_of_the_input(tmp_path, monkeypatch):
     assert status_of(tmp_path / "out") == {"cells": "ok", "empty": "ok"}
     summary = predict(run, [tmp_path / "in"], tmp_path / "out", resume=True)
     assert summary.resumed == 2
+
+
+def two_boxes(image):
+    return Boxes.of([[2, 4, 8, 9], [10, 4, 15, 12.5]], [0, 1], [0.75, 0.25])
+
+
+def learned_scores(run):
+    """From .5 on class a is found, from .3 on class b."""
+    true = Boxes.of([[0, 0, 5, 5], [9, 9, 15, 15]], [0, 1])
+    found = Boxes.of(true.corners, [0, 1], [0.5, 0.3])
+    learn_scores(run.folder, [found], [true], run.config, run.plan.classes)
+
+
+def test_boxes_are_a_table_too_that_medcli_reads(tmp_path, monkeypatch):
+    picture(tmp_path / "in" / "a.png", 200, (20, 20))
+    fake_loading(monkeypatch, two_boxes)
+    run = fake_run(tmp_path / "run", "detection", size=[20, 20])
+    learned_scores(run)
+    predict(run, [tmp_path / "in"], tmp_path / "out")
+    rows = read_csv(tmp_path / "out" / "predictions.csv")
+    assert rows == [
+        {"image": "a.png", "class": "a", "x0": "2.0", "y0": "4.0", "x1": "8.0", "y1": "9.0"}
+        | {"score": "0.75", "found": "yes"},
+        {"image": "a.png", "class": "b", "x0": "10.0", "y0": "4.0", "x1": "15.0", "y1": "12.5"}
+        | {"score": "0.25", "found": "no"},
+    ]
+    data = {"root": str(tmp_path / "in"), "table": str(tmp_path / "out" / "predictions.csv")}
+    (case,) = discover(from_dict({"task": "detection", "data": data}, folder=tmp_path)).cases
+    np.testing.assert_array_equal(case.boxes.corners, two_boxes(None).corners)
+    before = (tmp_path / "out" / "predictions.csv").read_text()
+    predict(run, [tmp_path / "in"], tmp_path / "out", resume=True)
+    assert (tmp_path / "out" / "predictions.csv").read_text() == before
+
+
+def test_a_goal_writes_only_what_is_found(tmp_path, monkeypatch):
+    picture(tmp_path / "in" / "a.png", 200, (20, 20))
+    fake_loading(monkeypatch, two_boxes)
+    run = fake_run(tmp_path / "run", "detection", size=[20, 20])
+    learned_scores(run)
+    summary = predict(run, [tmp_path / "in"], tmp_path / "out", settings=Predict(score_threshold="auto"))
+    assert [row["class"] for row in read_csv(tmp_path / "out" / "predictions.csv")] == ["a"]
+    assert summary.notes == []
+    made_by = json.loads((tmp_path / "out" / "predict.json").read_text())
+    assert made_by["found_from"].pop("goal") == {"f1": "each"}
+    assert made_by["found_from"] == pytest.approx({"a": 0.5, "b": 0.3}, rel=1e-4)
+    settings = Predict(score_threshold={"score": 0.9})
+    predict(run, [tmp_path / "in"], tmp_path / "none", settings=settings)
+    assert json.loads((tmp_path / "none" / "predictions.json").read_text()) == []
+    (row,) = read_csv(tmp_path / "none" / "predictions.csv")
+    assert row["image"] == "a.png" and row["x0"] == row["class"] == ""
+
+
+def test_without_a_learned_threshold_that_is_told(tmp_path, monkeypatch):
+    picture(tmp_path / "in" / "a.png", 200, (20, 20))
+    fake_loading(monkeypatch, two_boxes)
+    run = fake_run(tmp_path / "run", "detection", size=[20, 20])
+    summary = predict(run, [tmp_path / "in"], tmp_path / "out")
+    assert "has not learned, with these settings, from which score on" in summary.notes[0]
+    assert [row["found"] for row in read_csv(tmp_path / "out" / "predictions.csv")] == ["yes", "yes"]
 
 
 def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path, monkeypatch):

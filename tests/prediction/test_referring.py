@@ -137,7 +137,8 @@ def test_boxes_that_miss_little_lie_beside_the_others(tmp_path, monkeypatch):
     refusal = Refusal.of(run)
     assert np.isnan(refusal.limits[0]) and 0.01 <= refusal.limits[1] <= 0.011
     loading(monkeypatch, two_boxes)
-    predict(run, [pictures(tmp_path / "in", a=half_bright(1))], tmp_path / "out")
+    inputs, settings = [pictures(tmp_path / "in", a=half_bright(1))], Predict(score_threshold=0.05)
+    predict(run, inputs, tmp_path / "out", settings=settings)
     plain = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [box["score"] for box in plain] == [0.9, 0.4], "the contract of predictions.json stays"
     controlled = json.loads((tmp_path / "out" / "controlled.json").read_text())
@@ -148,7 +149,7 @@ def test_boxes_that_miss_little_lie_beside_the_others(tmp_path, monkeypatch):
     assert float(row["quality"]) == pytest.approx(2.6 / 3.32 - 0.1, abs=2e-3)
     made_by = json.loads((tmp_path / "out" / "predict.json").read_text())
     assert made_by["refusal"]["thresholds"]["a"] == "no_promise"
-    again = predict(run, [tmp_path / "in"], tmp_path / "out", resume=True)
+    again = predict(run, [tmp_path / "in"], tmp_path / "out", settings=settings, resume=True)
     assert again.resumed == 1 and json.loads((tmp_path / "out" / "controlled.json").read_text()) == controlled
 
 

@@ -1,8 +1,8 @@
 """A table of boxes: one line per box, or an empty one for an image without any.
 
-Corners (xmin, ymin, xmax, ymax or x0, y0, x1, y1) and sizes (x, y, width, height) are in pixels counted from
-0 and half-open, so a box over a whole image of 640 columns has xmin = 0 and xmax = 640; nothing is added or
-taken.
+Corners (xmin, ymin, xmax, ymax and their like, see `CORNERS`) and sizes (x, y, width, height, see `SIZES`) are in
+pixels counted from 0 and half-open, so a box over a whole image of 640 columns has xmin = 0 and xmax = 640; nothing
+is added or taken. The `predictions.csv` of a detector is such a table.
 """
 
 from medcli.case import Case
@@ -14,8 +14,14 @@ from medcli.io.layouts.boxes import add_case, annotation_classes
 from medcli.io.layouts.table import case_names, image_paths, row_fields
 from medcli.io.tables import Table
 
-CORNERS = (("xmin", "ymin", "xmax", "ymax"), ("x0", "y0", "x1", "y1"), ("x_min", "y_min", "x_max", "y_max"))
-SIZES = (("x", "y", "width", "height"), ("x", "y", "w", "h"))
+CORNERS = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x0", "y0", "x1", "y1"),
+    ("x1", "y1", "x2", "y2"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("left", "top", "right", "bottom"),
+)
+SIZES = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
 ONLY_CLASS = "object"
 """Name of the class when the table has no label column."""
 
