@@ -18,6 +18,8 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     if config.train.keep == "last" and config.train.early_stopping is not None:
         yield ("train", "early_stopping"), "expected none with train.keep: last, since it waits for the best"
     yield from _fairness(config)
+    if config.task != "segmentation" and config.train.augmentations != "auto":
+        yield ("train", "augmentations"), f"is for segmentation, not for {config.task}; leave it out"
 
 
 CLASSIFICATION_LOSSES = ("auto", "cross_entropy", "focal", "mse")

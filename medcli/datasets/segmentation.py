@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from medcli.config.schema import Config
-from medcli.datasets.augment import STRENGTHS, change_intensities, transforms, uniform, warp
+from medcli.datasets import appearance, deform
+from medcli.datasets.augment import STRENGTHS, uniform
 from medcli.datasets.classification import flip_axes
 from medcli.datasets.draw import Draw, EachOnce
 from medcli.datasets.store import image_store, label_store, sample_seed
@@ -19,10 +20,10 @@ from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.preprocessing.regions import members_mask
 
+UNDEMANDING = ("rotate", "scale", "elastic", "noise", "brightness", "contrast", "gamma")
+"""Changes that suit every kind of image."""
 VOXELS_PER_CLASS = 512
 """Labelled positions remembered per case and class for foreground sampling."""
-MARGIN = 1.45
-"""A region so much larger than the patch is cut before rotating and scaling (root 2 covers any angle)."""
 
 
 class SegmentationSet:
@@ -47,13 +48,19 @@ class SegmentationSet:
         self._draw = draw or EachOnce(self.cases, self.seed)
         self.patch = tuple(plan.patch or ())
         self.foreground = config.train.foreground
-        self.strength = STRENGTHS["medium" if config.train.augment == "auto" else config.train.augment]
-        self.flips = flip_axes(config, plan)
-        self.quarter_turns = (
-            config.train.flips == "auto"
-            and self.strength.probability > 0
-            and self.patch[-1] == self.patch[-2]
+        augment = "medium" if config.train.augment == "auto" else config.train.augment
+        self.strength, self.chances = STRENGTHS[augment], appearance.CHANCES[augment]
+        self.allowed = allowed_changes(config, plan)
+        self.deformation = deform.Deformation(
+            self.patch,
+            plan.spacing or (1.0,) * len(self.patch),
+            strength=self.strength,
+            chances=deform.CHANCES[augment],
+            allowed=self.allowed,
+            flips=flip_axes(config, plan),
+            quarter_turns=config.train.flips == "auto" and augment != "none",
         )
+        self.appearance_axes = tuple(range(len(self.patch)))[0 if "tilt" in self.allowed else -2 :]
         self.channels, self._classes = plan.channels, plan.num_classes
         self._images = image_store(prepared, records, config.train.cache_gb)
         self._labels = label_store(prepared, records, config.train.cache_gb)
@@ -70,16 +77,24 @@ class SegmentationSet:
             self._foreground_centre(index, shape, seed),
             self._known_centre(index, shape, seed) if self._sparse else self._random_centre(shape, seed),
         )
-        image, label = self._region(index, shape, centre)
-        if not self._sparse:
-            return self._warp(image, label, seed)
-        # Warping fills with 0 what lies outside; turned about, that is IGNORE.
-        image, label = self._warp(image, IGNORE - label, seed)
-        return image, IGNORE - label
+        corner = centre - np.array(self.patch, np.int64) // 2
+        draws = self.deformation.draw(seed)
+        first, size = self.deformation.region(draws, corner)
+        image, label = self._region(index, shape, first, size)
+        offset = tf.cast(corner - first, tf.float32) + (np.array(self.patch, np.float32) - 1) / 2
+        image, label = self.deformation.apply(draws, image, label, offset)
+        image = appearance.change_appearance(
+            image,
+            seed,
+            strength=self.strength,
+            chances=self.chances,
+            allowed=self.allowed,
+            axes=self.appearance_axes,
+        )
+        return image, label
 
     def batch(self, images, targets, number):
-        seed = sample_seed(number, self.seed, purpose=3)
-        return change_intensities(images, seed, self.strength), targets
+        return images, targets
 
     def _random_centre(self, shape, seed):
         """Anywhere such that the patch lies within the image, where it fits."""
@@ -128,60 +143,27 @@ class SegmentationSet:
             shape > 2 * half, tf.clip_by_value(centre, half, tf.maximum(shape - half, half)), shape // 2
         )
 
-    def _region(self, index, shape, centre):
-        """Image and label around the centre, `MARGIN` larger than the patch on axes that are warped; padded with zeros,
-        or `IGNORE` where labels are sparse."""
-        size = np.array(self.patch, np.int64)
-        if self.strength.probability > 0:
-            size[-2:] = np.ceil(max(self.patch[-2:]) * MARGIN)
-        start = centre - size // 2
+    def _region(self, index, shape, start, size):
+        """Image and label from `start` on, with zeros where there is no image; labels there are `IGNORE` where they are sparse."""
         first = tf.clip_by_value(start, 0, shape)
         last = tf.clip_by_value(start + size, 0, shape)
         image = self._images.crop(
             index, tf.concat([first, [0]], 0), tf.concat([last - first, [self.channels]], 0)
         )
         label = self._labels.crop(index, first, last - first)
-        before, after = first - start, start + size - last
-        padding = tf.stack([before, after], axis=1)
+        padding = tf.stack([first - start, start + size - last], axis=1)
         image = tf.pad(tf.cast(image, tf.float32), tf.concat([padding, [[0, 0]]], 0))
         label = tf.pad(label, padding, constant_values=IGNORE if self._sparse else 0)
-        image.set_shape([*size, self.channels])
-        label.set_shape(size)
+        image.set_shape([None] * len(self.patch) + [self.channels])
+        label.set_shape([None] * len(self.patch))
         return image, label
 
-    def _warp(self, image, label, seed):
-        """Rotate, scale and mirror in the row-column plane in one resampling; planes ride along as channels."""
-        if len(self.patch) == 3 and "plane" in self.flips:
-            mirrored = uniform(seed, 45) < 0.5
-            image = tf.cond(mirrored, lambda: tf.reverse(image, [0]), lambda: image)
-            label = tf.cond(mirrored, lambda: tf.reverse(label, [0]), lambda: label)
-        if self.strength.probability == 0:
-            return image, label
-        if len(self.patch) == 2:
-            picture, mask = image, label[..., None]
-        else:
-            planes, rows, columns = label.shape
-            picture = tf.reshape(tf.transpose(image, (1, 2, 0, 3)), (rows, columns, planes * self.channels))
-            mask = tf.transpose(label, (1, 2, 0))
-        size, out_size = picture.shape[:2], self.patch[-2:]
-        centre = tf.constant([[(size[0] - 1) / 2, (size[1] - 1) / 2]], tf.float32)
-        transform = transforms(
-            seed, 1, out_size=out_size, centre=centre, strength=self.strength,
-            flip_rows="row" in self.flips, flip_columns="column" in self.flips,
-        )  # fmt: skip
-        picture = warp(picture[None], transform, out_size, nearest=False)[0]
-        mask = warp(mask[None], transform, out_size, nearest=True)[0]
-        if self.quarter_turns:
-            turned = uniform(seed, 46) < 0.5
-            picture = tf.cond(turned, lambda: tf.transpose(picture, (1, 0, 2)), lambda: picture)
-            mask = tf.cond(turned, lambda: tf.transpose(mask, (1, 0, 2)), lambda: mask)
-        if len(self.patch) == 2:
-            image, label = picture, mask[..., 0]
-        else:
-            planes = self.patch[0]
-            picture = tf.reshape(picture, (*out_size, planes, self.channels))
-            image, label = tf.transpose(picture, (2, 0, 1, 3)), tf.transpose(mask, (2, 0, 1))
-        return tf.ensure_shape(image, (*self.patch, self.channels)), tf.ensure_shape(label, self.patch)
+
+def allowed_changes(config: Config, plan: Plan) -> list[str]:
+    """What augmentation may do: set in the config, else the plan's, else (plans of earlier versions) what suits all."""
+    if config.train.augmentations != "auto":
+        return list(config.train.augmentations)
+    return list(UNDEMANDING if plan.augmentations is None else plan.augmentations)
 
 
 def labelled_positions(

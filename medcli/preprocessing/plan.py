@@ -57,6 +57,7 @@ class Plan(BaseModel):
         batch_size: Images or patches per step.
         stages: Number of resolutions of the U-Net, or levels of the detector.
         strides: U-Net: stride per axis on entering each stage; the first is all ones.
+        augmentations: Segmentation: which changes augmentation may make; None: plans of earlier versions.
         reasons: For every decision the rule and the numbers behind it.
     """
 
@@ -86,6 +87,7 @@ class Plan(BaseModel):
     batch_size: int
     stages: int
     strides: list[list[int]] = []
+    augmentations: list[str] | None = None
     reasons: dict[str, str] = {}
 
     @property

@@ -25,7 +25,7 @@ def decide_intensity(
     """One rule per channel; a fixed mean and std are measured on the training part, unless they are given."""
     settings = config.preprocess
     window = _window(settings.window)
-    ct = _is_ct(known, channels)
+    ct = is_ct(known, channels)
     kind: str = settings.normalize
     reasons["intensity"] = f"{kind}, set in the config"
     if kind == "auto":
@@ -65,7 +65,7 @@ def _auto_kind(known: Sequence[Scan], ct: bool) -> tuple[str, str]:
     return "fixed", "pictures: one mean and std per channel, measured on the training part"
 
 
-def _is_ct(scans: Sequence[Scan], channels: int) -> bool:
+def is_ct(scans: Sequence[Scan], channels: int) -> bool:
     """The files say CT; or they say nothing and the values run from air (about -1000) to tissue."""
     if len(scans[0].shape) != 3 or channels != 1:
         return False

@@ -9,6 +9,7 @@ from medcli.errors import DataError
 from medcli.preprocessing.geometry import fitted_shape, spaced_shape
 from medcli.preprocessing.labels import LabelRule
 from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.plan_augment import decide_augmentations
 from medcli.preprocessing.plan_geometry import (
     decide_crop,
     decide_size,
@@ -16,7 +17,7 @@ from medcli.preprocessing.plan_geometry import (
     median_spacing,
     oriented,
 )
-from medcli.preprocessing.plan_intensity import decide_intensity
+from medcli.preprocessing.plan_intensity import decide_intensity, is_ct
 from medcli.preprocessing.plan_network import decide_network
 from medcli.preprocessing.regions import explained
 from medcli.preprocessing.scan import Scan
@@ -74,7 +75,9 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
     if size is not None:
         shapes = [fitted_shape(shape, size) if settings.keep_aspect else size for shape in shapes]
     intensity = decide_intensity(config, evidence.known, evidence.train, color, channels, reasons)
-    network = decide_network(config, shapes, spacing or median_spacing(spacings), size, reasons)
+    known = spacing or median_spacing(spacings)
+    network = decide_network(config, shapes, known, size, reasons)
+    augmentations = decide_augmentations(config, scans, known, network.patch, is_ct(scans, channels), reasons)
     return Plan(
         task=config.task,
         dimensions=2 if dimensions == 2 else 3,
@@ -101,6 +104,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         batch_size=network.batch_size,
         stages=network.stages,
         strides=[list(stride) for stride in network.strides],
+        augmentations=augmentations,
         reasons=reasons,
     )
 
