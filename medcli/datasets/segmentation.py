@@ -144,7 +144,7 @@ class SegmentationSet:
         )
 
     def _region(self, index, shape, start, size):
-        """Image and label from `start` on, with zeros where there is no image; labels there are `IGNORE` where they are sparse."""
+        """Image and label from `start` on; where there is no image zeros, and `IGNORE` for labels that are sparse."""
         first = tf.clip_by_value(start, 0, shape)
         last = tf.clip_by_value(start + size, 0, shape)
         image = self._images.crop(
