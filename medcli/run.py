@@ -9,6 +9,7 @@ checkpoints/       full state for `--resume`
 groups.json        with `train.fairness`: the groups, how they were settled, how often they are drawn
 validation.csv  calibration.json   classifiers: see `medcli.calibration`
 validation.csv  operating.json     detectors: see `medcli.operating`
+postprocessing.json   segmentation: see `medcli.postprocessing.learned`
 refusal.json  refusal.npz   written by the first `evaluate`: see `medcli.refusal.learned`
 history.csv  curves.png  logs/
 """

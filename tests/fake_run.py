@@ -7,6 +7,7 @@ import numpy as np
 from medcli.boxes import Boxes
 from medcli.calibration import Calibration
 from medcli.config.schema import Config
+from medcli.postprocessing.learned import Postprocessing
 from medcli.prediction.predictor import Predictor
 from medcli.preprocessing.plan import Intensity, Plan
 from medcli.run import Run
@@ -48,7 +49,7 @@ def fake_loading(monkeypatch, answer) -> FakeTask:
 
         if settings is not None:
             run = replace(run, config=run.config.model_copy(update={"predict": settings}))
-        return Predictor(run, task, None, Calibration.of(run))
+        return Predictor(run, task, None, Calibration.of(run), postprocessing=Postprocessing.of(run))
 
     monkeypatch.setattr(Predictor, "load", load)
     return task

@@ -21,7 +21,7 @@ ORDER = (
     {"losses"},
     {"metrics"},
     {"tasks"},
-    {"run", "calibration", "group_thresholds", "operating", "refusal"},
+    {"run", "calibration", "group_thresholds", "operating", "postprocessing", "refusal"},
     {"training"},
     {"prediction"},
     {"explain"},

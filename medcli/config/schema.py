@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Auto = Literal["auto"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -223,7 +223,7 @@ class Predict(Section):
     overlays: bool = Field(False, description="Write pictures with the prediction drawn in.")
     save_probabilities: bool = Field(False, description="Segmentation: write the probabilities as well.")
     region_masks: bool = Field(False, description="Segmentation with data.regions: also write a mask for every region (CASE_region_NAME); where a label image cannot tell them that is done anyway.")
-    largest_component: bool = Field(False, description="Segmentation: keep only the largest object of every class.")
+    postprocess: Literal["auto", "none", "largest"] = Field("auto", description="Segmentation: what is done to the objects of each class. auto: what the run chose on its validation part (nothing, only the largest object, objects from a size on, or holes filled); largest: only the largest object of every class.")
     skip_empty: Literal["auto", "on", "off"] = Field("auto", description="Segmentation: do not look at windows that hold nothing but air or padding; they are background. auto: in volumes, where such voxels hold the lowest value to the bit (padding, a border of zeros, air below the CT window) or lie outside of the body in CT; on: in pictures too.")
     uncertainty: bool = Field(False, description="Segmentation: write maps of the entropy in bits (CASE_uncertainty) and of how far windows and mirrored images disagree (CASE_disagreement).")
 
@@ -237,6 +237,17 @@ class Predict(Section):
     def writes_found_only(self) -> bool:
         """Detection: a goal decides which boxes are written, not a plain number."""
         return isinstance(self.score_threshold, str | dict)
+
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_before(cls, values: Any) -> Any:
+        """Runs of before `postprocess` say `largest_component`."""
+        if not isinstance(values, dict) or "largest_component" not in values:
+            return values
+        values = dict(values)
+        largest = values.pop("largest_component")
+        return {"postprocess": "largest", **values} if largest is True else values
 
 
 class Features(Section):

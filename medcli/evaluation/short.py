@@ -16,6 +16,7 @@ from medcli.evaluation.findings import (
 )
 from medcli.evaluation.groups import GAP_TITLES, p_text
 from medcli.evaluation.measures import TITLES
+from medcli.postprocessing.learned import in_words, load
 from medcli.report import number_text
 
 FEW_PATIENTS = 50
@@ -59,6 +60,9 @@ def _does(found: Findings) -> list[str]:
     }[plan.task]
     if plan.multi_label:
         does = f"Says which of {plural(len(plan.classes), 'finding')} a {kind} shows, several at a time: {named}."
+    learned = load(found.run) if plan.task == "segmentation" else None
+    if learned is not None and found.run.config.predict.postprocess == "auto":
+        does = " ".join([does, *in_words(learned)])
     use = "Intended use: " + (card.intended_use or "not stated") + "."
     return [does, input_text(found), use.replace("..", ".")]
 

@@ -32,6 +32,7 @@ from medcli.files import read_csv, sha256, sweep, write_csv, write_json
 from medcli.image import Image
 from medcli.io.writers import write_picture
 from medcli.operating import UNLEARNED, Operating
+from medcli.postprocessing.learned import Postprocessing
 from medcli.prediction.inputs import cases_for
 from medcli.prediction.overlay import overlay
 from medcli.prediction.predictor import Predictor
@@ -113,7 +114,7 @@ def predict(
     run = replace(run, config=run.config.model_copy(update={"predict": settings}))
     calibration = Calibration.of(run)
     refusal, operating = Refusal.of(run), Operating.of(run)
-    made_by = _made_by(run, settings, calibration, refusal, operating)
+    made_by = _made_by(run, settings, calibration, refusal, operating) | _after(run)
     _check_folder(out, made_by, force=force, resume=resume)
     if force or resume:
         sweep(out)
@@ -265,6 +266,11 @@ def _made_by(
     kept = {} if calibration is None else {"calibration": calibration.used}
     kept |= {} if operating is None else {"found_from": operating.used}
     return {**made_by, "predict": chosen, **kept, "refusal": NOT_LEARNED if refusal is None else refusal.used}
+
+
+def _after(run: Run) -> dict[str, Any]:
+    chosen = Postprocessing.of(run)
+    return {} if chosen is None else {"postprocessing": chosen.used}
 
 
 def _check_folder(out: Path, made_by: dict[str, Any], *, force: bool, resume: bool) -> None:

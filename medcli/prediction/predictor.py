@@ -20,7 +20,8 @@ from medcli.image import Image
 from medcli.io.readers import read_channels
 from medcli.metrics.risk import expected_f1
 from medcli.operating import Operating
-from medcli.prediction.restore import Wanted, largest_components, restore
+from medcli.postprocessing.learned import Postprocessing
+from medcli.prediction.restore import Wanted, restore
 from medcli.prediction.result import Prediction, Signals
 from medcli.preprocessing.geometry import Placement
 from medcli.preprocessing.prepare import prepare
@@ -75,6 +76,7 @@ class Predictor:
     refusal: By it cases are answered or referred; None: the run did not learn to tell.
     operating: From which score on boxes count as found; None: the run did not learn it.
     collect: Give `Prediction.signals`, to learn that from.
+    postprocessing: Applied to labels; None: they stay as the network gives them.
     """
 
     run: Run
@@ -85,6 +87,7 @@ class Predictor:
     refusal: Refusal | None = None
     operating: Operating | None = None
     collect: bool = False
+    postprocessing: Postprocessing | None = None
 
     @classmethod
     def load(
@@ -107,7 +110,12 @@ class Predictor:
             run = replace(run, config=run.config.model_copy(update={"predict": settings}))
         with setup_devices(1, deterministic=run.config.deterministic).scope():
             loaded = cls(
-                run, run.task, run.load_model(policy), Calibration.of(run), operating=Operating.of(run)
+                run,
+                run.task,
+                run.load_model(policy),
+                Calibration.of(run),
+                operating=Operating.of(run),
+                postprocessing=Postprocessing.of(run),
             )
             return loaded.referring(Refusal.of(run))
 
@@ -232,7 +240,7 @@ class Predictor:
                 scaled = result if self.calibration is None else self.calibration.scaled(result)
                 prediction = Prediction(probabilities=scaled, raw_probabilities=result)
             else:
-                prediction, quality = self._segmented(result, read.placement)
+                prediction, quality = self._segmented(result, read.image, read.placement)
                 score = self._unlikeness([features])[0] if self._gates else score
         except Exception as error:  # as above
             return _explained(error)
@@ -256,7 +264,7 @@ class Predictor:
             return None
         return boxes.take(boxes.scores >= np.nan_to_num(self.refusal.limits, nan=0.0)[boxes.classes])
 
-    def _segmented(self, slabs: Slabs, placement: Placement) -> tuple[Prediction, float]:
+    def _segmented(self, slabs: Slabs, image: Image, placement: Placement) -> tuple[Prediction, float]:
         """The prediction, and the Dice to expect where that is wanted."""
         wanted = Wanted(
             probabilities=self.settings.save_probabilities,
@@ -268,9 +276,9 @@ class Predictor:
         regions = self.run.plan.regions
         found = restore(slabs, placement, wanted, regions)
         labels, masks = found.labels, found.regions
-        if self.settings.largest_component:
-            labels = largest_components(labels)
-            masks = None if masks is None else tuple(largest_components(mask) for mask in masks)
+        if self.postprocessing is not None:
+            labels = self.postprocessing(labels, image)
+            masks = None if masks is None else tuple(self.postprocessing.mask(mask) for mask in masks)
         if masks is None and regions and self.settings.region_masks:
             masks = tuple(members_mask(labels, index, regions) for index in range(len(regions)))
         prediction = Prediction(

@@ -133,16 +133,3 @@ def restore(
 def restore_labels(probabilities: np.ndarray, placement: Placement) -> np.ndarray:
     """uint8 labels on the original grid of a whole array (prepared shape + class)."""
     return restore(Slabs.of(probabilities), placement).labels
-
-
-def largest_components(labels: np.ndarray) -> np.ndarray:
-    """Keep only the largest object of every label (neighbours share a face; ties: the first found)."""
-    from scipy import ndimage
-
-    kept = np.zeros_like(labels)
-    for label in np.unique(labels[labels > 0]):
-        objects, number = ndimage.label(labels == label)
-        sizes = np.bincount(objects.ravel(), minlength=number + 1)
-        sizes[0] = 0
-        kept[objects == sizes.argmax()] = label
-    return kept

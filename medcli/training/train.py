@@ -18,6 +18,7 @@ from medcli.files import write_json
 from medcli.models.choose import resolve
 from medcli.models.safety import transfer_weights
 from medcli.operating import learn_operating_point
+from medcli.postprocessing.learned import learn_after_training as learn_postprocessing
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared
 from medcli.run import MODEL, new_run, precision, write_environment
@@ -108,6 +109,7 @@ def train(
     result = loop.run()
     learn_after_training(run_folder, task, loop.model, prepared, validation)
     learn_operating_point(run_folder, task, loop.model, prepared, validation)
+    learn_postprocessing(run_folder, task, loop.model, prepared, validation)
     return result
 
 

@@ -426,7 +426,7 @@ def test_pictures_become_png_with_ids_and_probabilities_when_asked_for(tmp_path,
     Pillow.fromarray(image).save(tmp_path / "in" / "eye.png")
     fake_loading(monkeypatch, bright_voxels)
     run = fake_run(tmp_path / "run", "segmentation")
-    settings = Predict(save_probabilities=True, largest_component=True, overlays=True)
+    settings = Predict(save_probabilities=True, postprocess="largest", overlays=True)
     predict(run, [tmp_path / "in" / "eye.png"], tmp_path / "out", settings=settings)
     labels = np.asarray(Pillow.open(tmp_path / "out" / "eye.png"))
     expected = np.where(image > 100, 2, 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medcli.metrics.risk import expected_dice
-from medcli.prediction.restore import Wanted, largest_components, restore, restore_labels
+from medcli.prediction.restore import Wanted, restore, restore_labels
 from medcli.preprocessing.geometry import Placement
 from medcli.preprocessing.regions import most_probable
 from medcli.sliding import Slabs
@@ -51,12 +51,6 @@ def test_probabilities_not_labels_are_interpolated():
     probabilities = one_hot(np.repeat([[0, 0, 0, 1, 1, 1, 1, 1]], 2, axis=0), 2)
     labels = restore_labels(probabilities, placement((2, 32), scaled=(2, 8)))
     np.testing.assert_array_equal(labels[0], [0] * 12 + [1] * 20)
-
-
-def test_only_the_largest_object_of_each_label_stays():
-    labels = np.array([[1, 1, 0, 2], [1, 0, 1, 2], [0, 2, 0, 0]], np.uint8)  # faces join, corners do not
-    np.testing.assert_array_equal(largest_components(labels), [[1, 1, 0, 2], [1, 0, 0, 2], [0, 0, 0, 0]])
-    assert not largest_components(np.zeros((2, 3), np.uint8)).any()
 
 
 def in_parts(array):
