@@ -196,6 +196,7 @@ def test_smoke_goes_through_everything(tmp_path, task, dimensions):
     result = train(config, tmp_path / "prepared", tmp_path / "run", smoke=True)
     assert result.epochs == 2
     assert Run.open(tmp_path / "run").load_model().count_params() > 0
+    assert (tmp_path / "run" / "postprocessing.json").is_file() == (task == "segmentation")
 
 
 def test_the_schedule_ends_within_the_time_budget(tmp_path):

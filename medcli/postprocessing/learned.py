@@ -122,7 +122,7 @@ def load(run: "Run") -> Learned | None:
 def learn_after_training(
     folder: Path, task: "Task", model: "keras.Model", prepared: Prepared, records: Sequence[Record]
 ) -> None:
-    """Give the network the best weights and choose by the validation part; for segmentation into exclusive classes only."""
+    """Give the network the best weights and choose by the validation part; for segmentation, of exclusive classes."""
     if task.plan.task != "segmentation" or task.plan.regions:
         return
     from medcli.models.safety import load_weights_safely
