@@ -1,12 +1,16 @@
 """Batches are a function of their number; images and labels are changed together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 tf = pytest.importorskip("tensorflow")
 
 from medcli.datasets.augment import STRENGTHS, transforms, warp  # noqa: E402
+from medcli.datasets.draw import EachOnce, Repeated  # noqa: E402
 from medcli.datasets.feed import feed  # noqa: E402
+from medcli.datasets.segmentation import draw_of  # noqa: E402
 from medcli.datasets.store import ArrayStore, shuffled  # noqa: E402
 from medcli.files import write_array  # noqa: E402
 from medcli.preprocessing.labels import IGNORE  # noqa: E402
@@ -110,3 +114,29 @@ def test_what_is_padded_is_unknown(tmp_path):
     training_set = sparse(tmp_path, keep=0)
     for _, labels in feed(training_set, batch_size=8, first_batch=0, last_batch=4):
         assert ((labels.numpy() != IGNORE).any(axis=(2, 3)).sum(axis=1) <= 1).all()
+
+
+def test_cases_are_drawn_in_proportion_to_their_weights():
+    weights = np.array([1, 1, 4, 1, 2.5, 1])
+    draw = Repeated(weights, seed=3)
+    every = tf.function(lambda: tf.map_fn(draw, tf.range(6 * 300, dtype=tf.int64)))
+    drawn = every().numpy().reshape(300, 6)
+    counts = np.array([np.bincount(epoch, minlength=6) for epoch in drawn])
+    expected = 6 * weights / weights.sum()
+    assert (counts >= np.floor(expected)).all() and (counts <= np.ceil(expected)).all()
+    np.testing.assert_allclose(counts.mean(0), expected, atol=0.09)
+    assert len({tuple(epoch) for epoch in drawn.tolist()}) > 100, "the order changes from epoch to epoch"
+
+
+def test_the_training_set_draws_cases_with_rare_classes_more_often(tmp_path):
+    config = prepared_folder(tmp_path / "p", "segmentation")
+    prepared = Prepared.open(tmp_path / "p")
+    records = prepared.split("train")
+    plain = draw_of(prepared.plan, records, 0)
+    assert isinstance(plain, EachOnce)
+    rare = [replace(record, classes=("rare",)) if n == 0 else record for n, record in enumerate(records)]
+    plan = prepared.plan.model_copy(update={"oversampling": {"rare": 3.0}})
+    draw = draw_of(plan, rare, config.seed)
+    numbers = tf.range(30 * len(records), dtype=tf.int64)
+    share = float(tf.reduce_mean(tf.cast(tf.map_fn(draw, numbers) == 0, tf.float32)))
+    assert share == pytest.approx(3 / (3 + len(records) - 1), abs=0.05)

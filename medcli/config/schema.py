@@ -152,6 +152,7 @@ class Train(Section):
     batch_size: Auto | Count = Field("auto", description="Images or patches per step.")
     patch: Auto | list[Count] = Field("auto", description="Segmentation: size of the patches, in the order of the axes.")
     foreground: Fraction = Field(0.5, description="Segmentation: share of the patches that are centred on a labelled voxel.")
+    rare_below: Auto | Fraction = Field("auto", description="Segmentation: a case with a class that a smaller share of the training cases shows is drawn more often, root(this share / the class's share) times; auto: 0.25; 0: every case is drawn once per epoch.")
     optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="sgd: with Nesterov momentum 0.99 for segmentation, 0.9 otherwise.")
     learning_rate: Auto | Positive = Field("auto", description="Peak learning rate; auto: 1e-3 (adam, adamw), 1e-2 (sgd).")
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-4, description="Decoupled weight decay (kernels only).")

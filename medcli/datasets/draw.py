@@ -1,4 +1,5 @@
-"""Which case is sample number n: each once per epoch, or cells (groups, or groups and classes) equally often."""
+"""Which case is sample number n: each once per epoch, by weights, or cells (groups, or groups and classes) equally
+often."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -25,6 +26,28 @@ class EachOnce:
 
     def __call__(self, number: tf.Tensor) -> tf.Tensor:
         return shuffled(number, self.cases, self.seed)
+
+
+class Repeated:
+    """Cases in proportion to their weights: in an epoch of `n` samples each n w / sum(w) times, rounded up or down.
+
+    Systematic sampling: n equidistant points with a random start, over the cases laid end to end in a fixed order.
+
+    Args:
+        weights: (n,) positive.
+        seed: Of the job.
+    """
+
+    def __init__(self, weights: np.ndarray, seed: int):
+        self.cases, self.seed = len(weights), seed
+        ends = np.cumsum(np.asarray(weights, np.float64))
+        self._ends = tf.constant(ends / ends[-1] * self.cases)
+
+    def __call__(self, number: tf.Tensor) -> tf.Tensor:
+        point = tf.cast(shuffled(number, self.cases, self.seed), tf.float64)
+        start = uniform(sample_seed(number // self.cases, self.seed, purpose=65), 0)
+        place = tf.searchsorted(self._ends, [point + tf.cast(start, tf.float64)], side="right")[0]
+        return tf.cast(tf.minimum(place, self.cases - 1), tf.int64)
 
 
 class Balanced:

@@ -13,7 +13,7 @@ from medcli.config.schema import Config
 from medcli.datasets import appearance, deform
 from medcli.datasets.augment import STRENGTHS, uniform
 from medcli.datasets.classification import flip_axes
-from medcli.datasets.draw import Draw, EachOnce
+from medcli.datasets.draw import Draw, EachOnce, Repeated
 from medcli.datasets.store import image_store, label_store, sample_seed
 from medcli.preprocessing.labels import IGNORE
 from medcli.preprocessing.plan import Plan
@@ -45,7 +45,7 @@ class SegmentationSet:
     ):
         self.cases = len(records)
         self.seed = config.seed
-        self._draw = draw or EachOnce(self.cases, self.seed)
+        self._draw = draw or draw_of(plan, records, self.seed)
         self.patch = tuple(plan.patch or ())
         self.foreground = config.train.foreground
         augment = "medium" if config.train.augment == "auto" else config.train.augment
@@ -164,6 +164,16 @@ def allowed_changes(config: Config, plan: Plan) -> list[str]:
     if config.train.augmentations != "auto":
         return list(config.train.augmentations)
     return list(UNDEMANDING if plan.augmentations is None else plan.augmentations)
+
+
+def draw_of(plan: Plan, records: Sequence[Record], seed: int) -> Draw:
+    """Every case once per epoch, or those with rare classes more often: by the largest factor of their classes."""
+    weights = [
+        max([1.0, *(plan.oversampling.get(name, 1.0) for name in record.classes)]) for record in records
+    ]
+    if max(weights) == min(weights):
+        return EachOnce(len(records), seed)
+    return Repeated(np.array(weights), seed)
 
 
 def labelled_positions(

@@ -58,6 +58,7 @@ class Plan(BaseModel):
         stages: Number of resolutions of the U-Net, or levels of the detector.
         strides: U-Net: stride per axis on entering each stage; the first is all ones.
         augmentations: Segmentation: which changes augmentation may make; None: plans of earlier versions.
+        oversampling: Segmentation: how many times as often the cases with a rare class are drawn, by its name.
         reasons: For every decision the rule and the numbers behind it.
     """
 
@@ -88,6 +89,7 @@ class Plan(BaseModel):
     stages: int
     strides: list[list[int]] = []
     augmentations: list[str] | None = None
+    oversampling: dict[str, float] = {}
     reasons: dict[str, str] = {}
 
     @property

@@ -19,6 +19,7 @@ from medcli.preprocessing.plan_geometry import (
 )
 from medcli.preprocessing.plan_intensity import decide_intensity, is_ct
 from medcli.preprocessing.plan_network import decide_network
+from medcli.preprocessing.plan_sampling import decide_oversampling
 from medcli.preprocessing.regions import explained
 from medcli.preprocessing.scan import Scan
 
@@ -78,6 +79,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
     known = spacing or median_spacing(spacings)
     network = decide_network(config, shapes, known, size, reasons)
     augmentations = decide_augmentations(config, scans, known, network.patch, is_ct(scans, channels), reasons)
+    oversampling = decide_oversampling(config, rule, evidence.train, reasons)
     return Plan(
         task=config.task,
         dimensions=2 if dimensions == 2 else 3,
@@ -105,6 +107,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         stages=network.stages,
         strides=[list(stride) for stride in network.strides],
         augmentations=augmentations,
+        oversampling=oversampling,
         reasons=reasons,
     )
 

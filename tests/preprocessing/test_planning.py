@@ -194,3 +194,26 @@ def test_a_plan_comes_back_from_its_file(tmp_path):
     plan = plan_of("segmentation", [seen((30, 320, 320), (5.0, 0.7, 0.7))])
     save_plan(plan, tmp_path / "plan.yaml")
     assert load_plan(tmp_path / "plan.yaml") == plan
+
+
+def labelled(*values):
+    return seen((40, 50), labels={0: 100, **dict.fromkeys(values, 10)})
+
+
+def test_cases_with_a_class_in_few_of_them_are_drawn_more_often():
+    scans = [labelled(1, 2)] + [labelled(1)] * 14 + [labelled()]
+    plan = plan_of("segmentation", scans)
+    assert plan.oversampling == {"b": 2.0}  # root of (1/4) / (1/16)
+    assert (
+        "of 16 training cases a in 15, b in 1; with a class in fewer than 25%" in plan.reasons["oversampling"]
+    )
+    assert plan_of("segmentation", scans, train={"rare_below": 0}).oversampling == {}
+    assert plan_of("segmentation", scans, train={"rare_below": 1.0}).oversampling == {"a": 1.033, "b": 4.0}
+    assert plan_of("segmentation", [labelled(1, 2)] * 4).oversampling == {}
+
+
+def test_a_region_is_as_rare_as_all_of_its_labels():
+    rule = LabelRule(["whole", "core"], [[1], [2]], "test", labels=["a", "b"], regions=[[1, 2], [2]])
+    scans = [labelled(2)] + [labelled(1)] * 15
+    plan = make_plan(Config(task="segmentation"), Evidence(scans, scans), rule)
+    assert plan.oversampling == {"core": 2.0}
