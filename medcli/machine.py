@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+NVIDIA = Path("/proc/driver/nvidia/version")
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 """CPU flags with which bfloat16 is faster than float32; without them it is several times slower."""
 
@@ -68,3 +69,17 @@ def cpu_has_bf16() -> bool:
     cap = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
     capped = not any(word in cap for word in ("ALL", "DEFAULT", "AMX", "BF16"))
     return not capped and any(flag in cpu_flags() for flag in BF16_FLAGS)
+
+
+def gpu_memory_bytes() -> int | None:
+    """Memory of the smallest NVIDIA GPU that this process may use; None: there is none, or the driver does not tell."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not NVIDIA.exists():
+        return None
+    import subprocess
+
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        return min(int(line) for line in told.split()) * 2**20
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None

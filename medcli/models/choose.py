@@ -19,7 +19,8 @@ def resolve(settings: Model, plan: Plan) -> Model:
     """The settings with every `auto` decided, as a run folder keeps them: later defaults must not change old runs."""
     name = BY_TASK[plan.task] if settings.name == "auto" else settings.name
     volumes = plan.task == "segmentation" and plan.dimensions == 3
-    width = (16 if volumes else 32) if settings.width == "auto" else settings.width
+    usual = plan.width or (16 if volumes else 32)
+    width = usual if settings.width == "auto" else settings.width
     stages = (
         {"cnn": 2, "resnet18": 4}.get(name, plan.stages) if settings.stages == "auto" else settings.stages
     )

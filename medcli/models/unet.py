@@ -12,9 +12,7 @@ from keras import layers
 
 from medcli.models.blocks import conv_block, convolution
 from medcli.models.resnet import residual_block
-
-RESIDUAL_BLOCKS = (1, 3, 4, 6)
-"""Blocks per stage of the residual encoder; the last number holds for all that follow."""
+from medcli.preprocessing.network_cost import residual_blocks, stage_filters
 
 
 def build_unet(
@@ -28,12 +26,11 @@ def build_unet(
     dropout: float = 0.0,
     encoder: str = "plain",
     deep_supervision: bool = True,
-    max_width: int = 320,
 ) -> keras.Model:
     """An encoder of strided convolutions, a decoder of transposed ones.
 
     With the plain encoder there are two convolutions at every resolution, down and up; with the residual one
-    `RESIDUAL_BLOCKS` on the way down and one convolution on the way up.
+    `network_cost.RESIDUAL_BLOCKS` on the way down and one convolution on the way up.
 
     Args:
         input_shape: Spatial shape (None where it may vary) and channels.
@@ -44,7 +41,7 @@ def build_unet(
     """
     axes = len(input_shape) - 1
     stages = len(strides)
-    filters = [min(width * 2**stage, max_width) for stage in range(stages)]
+    filters = stage_filters(width, stages)
     style: dict[str, Any] = {"norm": norm, "activation": activation}
 
     inputs = x = keras.Input(input_shape, name="image")
@@ -53,7 +50,7 @@ def build_unet(
         name, stride = f"down{stage + 1}", tuple(strides[stage])
         if encoder == "residual":
             x = conv_block(x, filters[0], **style, name="stem") if stage == 0 else x
-            for block in range(RESIDUAL_BLOCKS[min(stage, len(RESIDUAL_BLOCKS) - 1)]):
+            for block in range(residual_blocks(stage)):
                 step = stride if block == 0 else 1
                 x = residual_block(x, filters[stage], stride=step, **style, name=f"{name}_block{block + 1}")
         else:

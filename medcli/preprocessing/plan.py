@@ -56,6 +56,9 @@ class Plan(BaseModel):
         patch: Segmentation: patch size per axis.
         batch_size: Images or patches per step.
         stages: Number of resolutions of the U-Net, or levels of the detector.
+        width: U-Net: filters of the first stage where `model.width` is auto; None: by the kind of network.
+        cost: Segmentation: what training is expected to take (`medcli.preprocessing.network_cost`): parameters, GFLOP
+            of a patch forward, memory in GB, seconds of a step, and steps in `train.max_minutes`.
         strides: U-Net: stride per axis on entering each stage; the first is all ones.
         augmentations: Segmentation: which changes augmentation may make; None: plans of earlier versions.
         oversampling: Segmentation: how many times as often the cases with a rare class are drawn, by its name.
@@ -89,6 +92,8 @@ class Plan(BaseModel):
     stages: int
     strides: list[list[int]] = []
     augmentations: list[str] | None = None
+    width: int | None = None
+    cost: dict[str, float] = {}
     oversampling: dict[str, float] = {}
     reasons: dict[str, str] = {}
 

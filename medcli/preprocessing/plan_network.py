@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from medcli.config.schema import Config
 from medcli.errors import ConfigError
+from medcli.preprocessing.plan_budget import Budget, Draft, Machine
 
 COARSEST_EDGE = 4
 """No axis is halved below this many voxels."""
@@ -20,18 +21,23 @@ LARGEST_PATCH_2D = 256
 BATCH_PIXELS = 8 * 256**2
 """Pixels of a 2D batch that `auto` aims at."""
 MOST_STAGES = 5
+MOST_BATCH = {2: 16, 3: 8}
+WIDTH = {2: 32, 3: 16}
+"""Of the first stage, by the number of axes."""
 SMALL_PICTURE = 64
 """Pictures up to this side are trained in larger batches."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """What `Plan` says of the network: patch (segmentation), batch size, stages and strides (U-Net)."""
+    """What `Plan` says of the network: patch (segmentation), batch size, stages, strides, width and cost (U-Net)."""
 
     patch: tuple[int, ...] | None
     batch_size: int
     stages: int
     strides: tuple[tuple[int, ...], ...]
+    width: int | None = None
+    cost: dict[str, float] = field(default_factory=dict)
 
 
 def decide_network(
@@ -40,8 +46,18 @@ def decide_network(
     spacing: Sequence[float] | None,
     size: Sequence[int] | None,
     reasons: dict[str, str],
+    *,
+    channels: int = 1,
+    outputs: int = 2,
 ) -> Network:
-    """Decide for prepared images of these shapes (and this spacing in mm, if known)."""
+    """Decide for prepared images of these shapes (and this spacing in mm, if known); see also `plan_budget`.
+
+    Args:
+        channels, outputs: Of the network.
+
+    Raises:
+        ConfigError: Patch, stages or memory that are set do not fit.
+    """
     if config.task != "segmentation":
         assert size is not None
         return _whole_images(config, size, reasons)
@@ -51,18 +67,35 @@ def decide_network(
     asked = config.model.stages if isinstance(config.model.stages, int) else None
     if fixed and len(fixed) != len(median):
         raise ConfigError(f"train.patch: expected {len(median)} numbers for these images, got {len(fixed)}.")
-    if fixed:
-        patch = tuple(fixed)
-        strides = _strides(patch, spacing, asked, exact=True)
-        reasons["patch"] = "set in the config"
-    else:
-        wanted = _wanted_patch(median, spacing)
+    limit = float(LARGEST_PATCH_2D**2 if len(median) == 2 else PATCH_VOXELS)
+
+    def propose(voxels: float) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+        if fixed:
+            return tuple(fixed), _strides(fixed, spacing, asked, exact=True)
+        wanted = _wanted_patch(median, spacing, voxels)
         strides = _strides(wanted, spacing, asked)
-        patch = _rounded(wanted, strides, median)
-        reasons["patch"] = (
-            f"median prepared shape {_by(median)}, at most {_limit(len(median))}, "
-            f"multiples of the total stride"
-        )
+        return _rounded(wanted, strides, median), strides
+
+    patch, strides = propose(limit)
+    reasons["patch"] = (
+        "set in the config"
+        if fixed
+        else f"median prepared shape {_by(median)}, at most {_limit(len(median))}, multiples of the total stride"
+    )
+    draft = Draft(patch, strides, _batch(config, patch, reasons), _width(config, len(median), reasons), limit)
+    budget = Budget(
+        config,
+        Machine.here(config.train.mixed_precision),
+        propose,
+        channels=channels,
+        outputs=outputs,
+        most_batch=MOST_BATCH[len(median)],
+    )
+    draft = budget.apply(draft)
+    patch, strides = draft.patch, draft.strides
+    for name, why in budget.limited.items():
+        reasons[name] += f"; {why}"
+    reasons["cost"] = budget.explained(draft)
     if asked and len(strides) < asked:
         raise ConfigError(
             f"model.stages: a patch of {_by(patch)} can be halved {len(strides) - 1} times, so expected at "
@@ -74,7 +107,7 @@ def decide_network(
         else f"halved while an axis keeps at least {COARSEST_EDGE} voxels: {len(strides)}"
     )
     reasons["strides"] = "an axis waits while its spacing is more than twice the finest"
-    return Network(patch, _batch(config, patch, reasons), len(strides), strides)
+    return Network(patch, draft.batch, len(strides), strides, draft.width, budget.numbers(draft))
 
 
 def _whole_images(config: Config, size: Sequence[int], reasons: dict[str, str]) -> Network:
@@ -95,17 +128,17 @@ def _whole_images(config: Config, size: Sequence[int], reasons: dict[str, str]) 
     return Network(None, automatic, stages, ())
 
 
-def _wanted_patch(median: Sequence[int], spacing: Sequence[float]) -> tuple[int, ...]:
-    """2D: 256 a side; 3D: a cube in mm of `PATCH_VOXELS`; never larger than the median image."""
+def _wanted_patch(median: Sequence[int], spacing: Sequence[float], voxels: float) -> tuple[int, ...]:
+    """2D: a square of so many pixels; 3D: a cube in mm of so many voxels; never larger than the median image."""
     if len(median) == 2:
-        return tuple(min(n, LARGEST_PATCH_2D) for n in median)
-    if math.prod(median) <= PATCH_VOXELS:
+        return tuple(min(n, round(math.sqrt(voxels))) for n in median)
+    if math.prod(median) <= voxels:
         return tuple(median)
     low, high = 0.0, max(n * step for n, step in zip(median, spacing, strict=True))
     for _ in range(60):
         side = (low + high) / 2
         edges = [min(n, side / step) for n, step in zip(median, spacing, strict=True)]
-        low, high = (side, high) if math.prod(edges) <= PATCH_VOXELS else (low, side)
+        low, high = (side, high) if math.prod(edges) <= voxels else (low, side)
     return tuple(max(1, min(n, round(low / step))) for n, step in zip(median, spacing, strict=True))
 
 
@@ -150,11 +183,19 @@ def _batch(config: Config, patch: Sequence[int], reasons: dict[str, str]) -> int
         return config.train.batch_size
     voxels = math.prod(patch)
     if len(patch) == 2:
-        batch = max(2, min(16, round(BATCH_PIXELS / voxels)))
+        batch = max(2, min(MOST_BATCH[2], round(BATCH_PIXELS / voxels)))
     else:
-        batch = max(2, min(8, round(BATCH_VOXELS / voxels)))
+        batch = max(2, min(MOST_BATCH[3], round(BATCH_VOXELS / voxels)))
     reasons["batch_size"] = f"patches of {voxels} voxels"
     return batch
+
+
+def _width(config: Config, dimensions: int, reasons: dict[str, str]) -> int:
+    if isinstance(config.model.width, int):
+        reasons["width"] = "set in the config"
+        return config.model.width
+    reasons["width"] = f"{WIDTH[dimensions]} for {'pictures' if dimensions == 2 else 'volumes'}"
+    return WIDTH[dimensions]
 
 
 def _limit(dimensions: int) -> str:

@@ -77,7 +77,8 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         shapes = [fitted_shape(shape, size) if settings.keep_aspect else size for shape in shapes]
     intensity = decide_intensity(config, evidence.known, evidence.train, color, channels, reasons)
     known = spacing or median_spacing(spacings)
-    network = decide_network(config, shapes, known, size, reasons)
+    outputs = len(rule.classes) + (not rule.regions)
+    network = decide_network(config, shapes, known, size, reasons, channels=channels, outputs=outputs)
     augmentations = decide_augmentations(config, scans, known, network.patch, is_ct(scans, channels), reasons)
     oversampling = decide_oversampling(config, rule, evidence.train, reasons)
     return Plan(
@@ -107,6 +108,8 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         stages=network.stages,
         strides=[list(stride) for stride in network.strides],
         augmentations=augmentations,
+        width=network.width,
+        cost=network.cost,
         oversampling=oversampling,
         reasons=reasons,
     )
