@@ -321,8 +321,8 @@ class Calibration(_Kept):
                 f"{path}: not a calibration of medcli; remove it and evaluate again, which makes it anew."
             ) from None
         # Without the weights nothing can be predicted; a report of old predictions trusts the file.
-        other = run.model_path.is_file() and kept.model != sha256(run.model_path)
-        if other or kept.classes != run.plan.classes:
+        weights = run.weights_digest
+        if (weights and kept.model != weights) or kept.classes != run.plan.classes:
             return None
         if kept.asked == Asked.of(run.config):
             return kept
@@ -343,10 +343,15 @@ def with_rules(run: "Run", settings: Evaluate, *, own: bool) -> "Run":
     return replace(run, config=run.config.model_copy(update={"evaluate": chosen}))
 
 
-def learn(folder: Path, validation: Validation, config: Config, plan: Plan) -> Calibration:
-    """Write both files into the run folder, whose model.keras must be there.
+def learn(
+    folder: Path, validation: Validation, config: Config, plan: Plan, *, model: str | None = None
+) -> Calibration:
+    """Write both files into the run folder.
 
     The fit is to the table as written, with its rounding, so that the same comes out of it later.
+
+    Args:
+        model: SHA-256 of the weights; None: of the folder's model.keras.
     """
     from medcli.run import MODEL
 
@@ -356,7 +361,7 @@ def learn(folder: Path, validation: Validation, config: Config, plan: Plan) -> C
         kept,
         config,
         plan,
-        model=sha256(folder / MODEL),
+        model=model or sha256(folder / MODEL),
         flips=config.predict.flips,
         records=read_manifest(folder) if config.evaluate.group_thresholds.columns else (),
     )
@@ -456,7 +461,7 @@ def _groups(
         scaled,
         [values.get(case, {}) for case in validation.cases],
         validation.patients,
-        training=[record for record in records if record.split == "train"],
+        training=[record for record in records if record.split == "train"] or records,  # folds: all train
         classes={name: plan.classes.index(name) for name in operating},
         common={name: found.threshold for name, found in operating.items()},
         aim=asked.threshold,

@@ -111,8 +111,12 @@ class Operating(_Kept):
             kept = cls.model_validate_json(path.read_bytes())
         except (OSError, ValidationError):
             raise _damaged(path) from None
-        other = run.model_path.is_file() and kept.model != sha256(run.model_path)
-        if other or list(kept.classes) != run.plan.classes or kept.made != Made.of(run.config):
+        weights = run.weights_digest
+        if (
+            (weights and kept.model != weights)
+            or list(kept.classes) != run.plan.classes
+            or kept.made != Made.of(run.config)
+        ):
             return None
         if kept.goal == goal_of(run.config):
             return kept
@@ -200,19 +204,57 @@ def choose(matches: Sequence[Matches], config: Config, classes: Sequence[str], *
 
 
 def learn(
-    folder: Path, found: Sequence[Boxes], truth: Sequence[Boxes], config: Config, classes: Sequence[str]
+    folder: Path,
+    found: Sequence[Boxes],
+    truth: Sequence[Boxes],
+    config: Config,
+    classes: Sequence[str],
+    *,
+    model: str | None = None,
 ) -> Operating:
-    """Write both files into the run folder, whose model.keras must be there.
+    """Write both files into the run folder.
 
     Args:
         found, truth: Of every validation image, in the same pixels; `found` down to a low score.
+        model: SHA-256 of the weights; None: of the folder's model.keras.
     """
     from medcli.run import MODEL
 
     overlap = np.array([config.evaluate.iou_threshold])
     matches = [match_images(found, truth, kind, thresholds=overlap) for kind in range(len(classes))]
+    return _write(folder, matches, config, classes, model or sha256(folder / MODEL))
+
+
+def learn_from_folds(run: "Run") -> None:
+    """For an ensemble of folds, from what each of them learned; nothing when one lacks it."""
+    tables = []
+    for member in run.members:
+        kept = Operating.of(member)
+        if kept is None:
+            return
+        tables.append(_load(member.folder, kept))
+    matches = [together(one) for one in zip(*tables, strict=True)]
+    _write(run.folder, matches, run.config, run.plan.classes, run.weights_digest or "")
+
+
+def together(parts: Sequence[Matches]) -> Matches:
+    """The images of all parts as one, in their order."""
+    first = np.cumsum([0, *(len(one.truths) for one in parts[:-1])])
+    return Matches(
+        np.concatenate([one.image + start for one, start in zip(parts, first, strict=True)]),
+        np.concatenate([one.score for one in parts]),
+        np.concatenate([one.hit for one in parts]),
+        np.concatenate([one.ignored for one in parts]),
+        np.concatenate([one.truths for one in parts]),
+        parts[0].thresholds,
+    )
+
+
+def _write(
+    folder: Path, matches: Sequence[Matches], config: Config, classes: Sequence[str], model: str
+) -> Operating:
     _save(folder, matches, classes)
-    operating = choose(matches, config, classes, model=sha256(folder / MODEL))
+    operating = choose(matches, config, classes, model=model)
     write_text(folder / FILE, operating.model_dump_json(indent=1) + "\n")
     return operating
 

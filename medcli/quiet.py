@@ -28,6 +28,9 @@ def import_tensorflow() -> None:
         return
     with _stderr_held_back():
         import tensorflow  # noqa: F401
+    logging.getLogger("tensorflow").setLevel(
+        logging.ERROR
+    )  # every network of an ensemble is traced, as it must be
 
 
 @contextmanager

@@ -12,15 +12,23 @@ validation.csv  operating.json     detectors: see `medcli.operating`
 postprocessing.json   segmentation: see `medcli.postprocessing.learned`
 refusal.json  refusal.npz   written by the first `evaluate`: see `medcli.refusal.learned`
 history.csv  curves.png  logs/
+result.json        written at the end: epochs, the best validation, seconds
+
+An ensemble is a run folder too: config.yaml, plan.yaml, manifest.csv, what evaluation writes, and
+
+ensemble.json      its members, in order, and whether they are the folds of one cross-validation
+fold_0/  fold_1/ ...   the members, each a run folder as above
 """
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from medcli.config.loading import load_config, save_config
 from medcli.config.schema import Config
@@ -36,26 +44,42 @@ if TYPE_CHECKING:
 
 MODEL = "model.keras"
 CHECKPOINTS = "checkpoints"
+ENSEMBLE = "ensemble.json"
+RESULT = "result.json"
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run folder, opened for reading."""
+    """A run folder, opened for reading.
+
+    Attributes:
+        members: The runs of an ensemble, whose predictions are averaged; none: it has weights of its own.
+        folds: The members are the folds of one cross-validation: each trained on what the others validate on.
+    """
 
     folder: Path
     config: Config
     plan: Plan
     records: tuple[Record, ...]
+    members: "tuple[Run, ...]" = ()
+    folds: bool = False
 
     @classmethod
     def open(cls, folder: Path, *, weights: bool = True) -> "Run":
         """Raises RunError when the folder is no run or (`weights`) was not trained yet."""
         folder = Path(folder)
+        if (folder / ENSEMBLE).is_file():
+            return cls._open_ensemble(folder, weights=weights)
         if not folder.is_dir():
             raise RunError(
                 f"{folder}: no such run folder; run `medcli train` first, or give the folder that it named."
             )
         if not (folder / "config.yaml").is_file():
+            if any(folder.glob("fold_*/config.yaml")):
+                raise RunError(
+                    f"{folder}: not all folds are trained yet; finish them with `medcli train CONFIG --folds K "
+                    "--resume`, or give one of them."
+                )
             raise RunError(
                 f"{folder}: not a run folder (config.yaml is missing); give the folder that `medcli train` wrote."
             )
@@ -70,26 +94,80 @@ class Run:
             tuple(read_manifest(folder)),
         )
 
+    @classmethod
+    def _open_ensemble(cls, folder: Path, *, weights: bool) -> "Run":
+        try:
+            content = json.loads((folder / ENSEMBLE).read_text(encoding="utf-8"))
+            names, folds = [str(name) for name in content["members"]], bool(content["folds"])
+            if not names:
+                raise ValueError
+        except (OSError, ValueError, KeyError, TypeError):
+            raise RunError(
+                f"{folder / ENSEMBLE}: not an ensemble of medcli; make it again with `medcli train --folds` or "
+                "`medcli ensemble`."
+            ) from None
+        return cls(
+            folder,
+            load_config(folder / "config.yaml"),
+            load_plan(folder / "plan.yaml"),
+            tuple(read_manifest(folder)),
+            tuple(cls.open(folder / name, weights=weights) for name in names),
+            folds,
+        )
+
     @property
     def model_path(self) -> Path:
         return self.folder / MODEL
 
     @property
+    def weights_digest(self) -> str | None:
+        """SHA-256 of the weights, of an ensemble over those of its members; None: there are none."""
+        if not self.members:
+            return sha256(self.model_path) if self.model_path.is_file() else None
+        digests = [member.weights_digest or "" for member in self.members]
+        return hashlib.sha256("".join(digests).encode()).hexdigest() if all(digests) else None
+
+    def unseen_by(self, case: str) -> tuple[int, ...]:
+        """Which members did not train on this case of the run's own data; all, when every one did."""
+        held_out = tuple(number for number, trained in enumerate(self._trained_on) if case not in trained)
+        return held_out or tuple(range(len(self.members)))
+
+    @cached_property
+    def _trained_on(self) -> list[set[str]]:
+        return [
+            {record.case for record in member.records if record.split == "train"} for member in self.members
+        ]
+
+    @property
     def task(self) -> "Task":
+        if self.members:
+            from medcli.tasks.ensemble import Ensemble
+
+            tasks = [self._as_asked(member).task for member in self.members]
+            return cast("Task", Ensemble(self.config, self.plan, tasks))  # what prediction needs of one
         from medcli.tasks.choose import task_for
 
         return task_for(self.config, self.plan)
+
+    def _as_asked(self, member: "Run") -> "Run":
+        """A member that predicts under the settings of the ensemble."""
+        return replace(member, config=member.config.model_copy(update={"predict": self.config.predict}))
 
     def environment(self) -> dict[str, Any]:
         path = self.folder / "environment.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
-    def load_model(self, policy: str | None = None) -> "keras.Model":
-        """The network built by our own code, with the weights of the checked file.
+    def load_model(self, policy: str | None = None) -> Any:
+        """The network built by our own code, with the weights of the checked file; of an ensemble one per member.
 
         Args:
             policy: Keras dtype policy, such as "float32"; None: the precision of this device.
+
+        Returns:
+            A `keras.Model`, or a tuple of them.
         """
+        if self.members:
+            return tuple(member.load_model(policy) for member in self.members)
         from medcli.devices import choose_precision
         from medcli.models.safety import load_weights_safely
 

@@ -26,12 +26,13 @@ ORDER = (
     {"prediction"},
     {"explain"},
     {"evaluation"},
+    {"ensemble"},
     {"doctor", "deidentify", "audit"},
     {"cli"},
     {"__main__"},
 )
 """What may import what: each row those above it, and itself."""
-WITH_TENSORFLOW = {"datasets", "models", "losses", "tasks", "training", "prediction", "explain"}
+WITH_TENSORFLOW = {"datasets", "models", "losses", "tasks", "training", "prediction", "explain", "ensemble"}
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -11,6 +11,7 @@ from medcli.cli import (
     config,
     deidentify,
     doctor,
+    ensemble,
     evaluate,
     explain,
     features,
@@ -62,6 +63,7 @@ app.command()(plan.plan)
 app.command()(features.features)
 app.command()(preprocess.preprocess)
 app.command()(train.train)
+app.command()(ensemble.ensemble)
 app.command()(evaluate.evaluate)
 app.command()(report.report)
 app.command()(compare.compare)

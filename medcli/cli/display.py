@@ -67,20 +67,30 @@ class TrainingDisplay:
         return self
 
     def __exit__(self, *fault: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Nothing is drawn any more."""
         if self._bars is not None:
             self._bars.stop()
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         if self._bars is None:
             return
+        fold = f"fold {event['fold']} of 0 to {event['folds'] - 1}: " if "folds" in event else ""
         match event["event"]:
             case "start":
-                self._bars.console.print(start_line(event), markup=False)
+                self._bars.console.print(f"{fold}{start_line(event)}", markup=False)
+                self._measured = ""
+            case "skipped":
+                self._bars.console.print(f"{fold}finished before", markup=False)
+            case "failed":
+                self._bars.console.print(f"{fold}failed: {event['reason']}", markup=False)
             case "groups" if event["left_alone"]:
                 listed = "; ".join(f"{name}: {reason}" for name, reason in event["left_alone"].items())
                 self._bars.console.print(f"groups left alone: {listed}", markup=False)
             case "step":
-                text = f"{step_line(event)}  {self._measured}"
+                text = f"{fold}{step_line(event)}  {self._measured}"
                 self._bars.update(self._task, description=text, completed=event["step"], total=event["steps"])
             case "stage":
                 self._bars.update(
@@ -95,7 +105,7 @@ class TrainingDisplay:
                     markup=False,
                 )
             case "epoch" if event.get("validated"):
-                self._bars.console.print(epoch_line(event), markup=False)
+                self._bars.console.print(f"{fold}{epoch_line(event)}", markup=False)
                 self._measured = measures(event)
 
 

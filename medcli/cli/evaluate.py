@@ -12,6 +12,7 @@ from medcli.cli.options import Debug, DryRun, Force, Json, RunFolder, Set
 
 if TYPE_CHECKING:
     from medcli.evaluation.build import Result
+    from medcli.run import Run
 
 
 def evaluate(
@@ -38,7 +39,8 @@ def evaluate(
 ) -> None:
     """Measure a run on raw images.
 
-    Writes a table of cases, plots, the best and the worst cases, and one report.
+    Writes a table of cases, plots, the best and the worst cases, and one report. Of folds every case is predicted by
+    the network that did not train on it (out_of_fold), and the test part, where there is one, by all together.
 
     \b
     Examples:
@@ -57,13 +59,14 @@ def evaluate(
     other = None if data is None else load_config(data, set_)
     if other is None:
         opened = replace(opened, config=load_config(run / "config.yaml", set_))
+    parts = _parts(opened, split, name) if other is None else [split]
     if dry_run:
         from medcli.evaluation.selection import select_cases
 
-        part = split or (None if other else opened.config.evaluate.split)
+        part = parts[-1] or (None if other else opened.config.evaluate.split)
         chosen = select_cases(opened, data=other, split=part)
-        parts = Counter(chosen.split[case.name] for case in chosen.cases)
-        content = {"run": run, "part": chosen.part, "cases": len(chosen.cases), "by part": dict(parts)}
+        counts = Counter(chosen.split[case.name] for case in chosen.cases)
+        content = {"run": run, "part": chosen.part, "cases": len(chosen.cases), "by part": dict(counts)}
         return show.as_json(content) if json else show.facts("Would evaluate", content)
 
     from medcli.quiet import import_tensorflow
@@ -73,18 +76,20 @@ def evaluate(
         import_tensorflow()
         from medcli.evaluation.evaluate import evaluate as work
 
+        earlier = [work(opened, split=part, force=force, progress=progress) for part in parts[:-1]]
         try:
             result = work(
-                opened, data=other, split=split, gates=gate, name=name, force=force, progress=progress
+                opened, data=other, split=parts[-1], gates=gate, name=name, force=force, progress=progress
             )
         except GateNotMet as fault:
             if fault.result is None:
                 raise
             missed, result = fault, fault.result
     if json:
-        show.as_json(result)
+        show.as_json({**vars(result), "out_of_fold": vars(earlier[0])} if earlier else result)
     else:
-        show_result(result)
+        for one in [*earlier, result]:
+            show_result(one)
     if missed:
         raise missed
     if result.failed:
@@ -93,6 +98,14 @@ def evaluate(
             f"see {result.folder / 'cases.csv'}"
         )
     return None
+
+
+def _parts(run: "Run", split: str | None, name: str | None) -> list[str | None]:
+    """Of folds with a test part, unless something else is asked for: every case out of fold, then the test part."""
+    asked = split or (None if run.config.evaluate.split == "auto" else run.config.evaluate.split)
+    if run.folds and asked is None and name is None and any(one.split == "test" for one in run.records):
+        return ["val", "test"]
+    return [split]
 
 
 def show_result(result: "Result") -> None:

@@ -77,6 +77,13 @@ def explain(
     from medcli.run import Run
 
     opened = Run.open(run)
+    if opened.members:
+        from medcli.errors import UsageError
+
+        raise UsageError(
+            f"{run}: an ensemble of {len(opened.members)} networks, whose maps do not add up to one; explain one of "
+            f"them, such as {opened.members[0].folder}."
+        )
     wanted = {
         "methods": None if methods is None else f"[{methods}]",
         "top": top,

@@ -28,6 +28,7 @@ from medcli.config.schema import Card
 from medcli.errors import RunError, UsageError
 from medcli.evaluation.choose import judge_for
 from medcli.evaluation.findings import Findings
+from medcli.evaluation.fold_spread import fold_note, fold_section, fold_spread
 from medcli.evaluation.groups import Groups, measure_groups
 from medcli.evaluation.groups_page import group_sections
 from medcli.evaluation.judge import Judge, Judged, Measured, Support, supports
@@ -36,6 +37,7 @@ from medcli.evaluation.page import write_page
 from medcli.evaluation.referral import Cases, referral_section
 from medcli.evaluation.robustness import Robustness
 from medcli.evaluation.robustness_page import robustness_section
+from medcli.evaluation.selection import OUT_OF_FOLD
 from medcli.evaluation.sites import Sites, measure_sites
 from medcli.evaluation.why import load_explanations, summary, why_section
 from medcli.files import full_disk_names, sweep, sync_folder, write_csv, write_json
@@ -89,7 +91,7 @@ def report(
 
     Args:
         run: The run folder.
-        evaluation: Of those below RUN/evaluate; None: test, else val, else the only one.
+        evaluation: Of those below RUN/evaluate; None: test, else val or out_of_fold, else the only one.
         overrides: `section.key=value`, see `FREE`; all others have shaped the predictions themselves.
         name: Write RUN/evaluate/name instead of replacing the folder.
 
@@ -114,7 +116,8 @@ def _choose(run: Path, evaluation: str | None) -> Path:
     known = sorted(path.parent.name for path in (run / FOLDER).glob(f"*/{CASES}"))
     if not known:
         raise RunError(f"{run}: this run was not evaluated; run `medcli evaluate {run}` first.")
-    wanted = [evaluation] if evaluation else ["test", "val", *(known if len(known) == 1 else [])]
+    usual = ["test", "val", OUT_OF_FOLD, *(known if len(known) == 1 else [])]
+    wanted = [evaluation] if evaluation else usual
     for one in wanted:
         if one in known:
             return run / FOLDER / one
@@ -200,6 +203,8 @@ def build(folder: Path, run: Run, *, progress: Progress = ignore) -> Result:
             fewest=settings.group_patients,
         )
     notes += sites.notes if sites else []
+    folds = fold_spread(run, kept, sample, judge.robust_names)
+    notes += [fold_note(folds)] if folds else []
     robustness = Robustness.load(folder)
     notes += robustness.notes if robustness else []
     support = supports(judge, sample, kept.patients)
@@ -208,6 +213,9 @@ def build(folder: Path, run: Run, *, progress: Progress = ignore) -> Result:
     why = load_explanations(folder)
     if why:
         content["explanations"] = summary(why)
+    if folds:
+        content["folds"] = folds
+        measured = replace(measured, sections=[fold_section(folds), *measured.sections])
     captions = {row["case"]: one.caption for row, one in zip(kept.judged, judged, strict=True)}
     kept.save(folder, run)
     _write(folder, run, kept, judge, measured, support, groups, sites, robustness, why, content, captions)

@@ -199,7 +199,9 @@ class ClassificationJudge:
                     "so what is said of them here is a little too good; the cross-validated numbers are fairer.",
                     *notes,
                 ]
-            else:
+            elif (
+                not self.run.folds
+            ):  # single networks are more extreme than their mean, which is no shift of the data
                 shift, extra["shift"], shifted = shift_section(answers, calibration, validation)
                 sections, notes = [quality, shift, decisions, refusal], shifted + notes
             if calibration.flips != self.run.config.predict.flips:

@@ -8,6 +8,7 @@ from typing import Any
 
 from medcli.errors import DataError, RunError, UsageError
 from medcli.evaluation.evaluate import FOLDER
+from medcli.evaluation.selection import OUT_OF_FOLD
 from medcli.files import read_csv
 from medcli.preprocessing.plan import Plan, load_plan
 
@@ -52,7 +53,7 @@ def _results(run: Path) -> list[str]:
 
 def _choose(runs: Sequence[Path], known: Sequence[list[str]], split: str | None, name: str | None) -> str:
     common = [result for result in known[0] if all(result in others for others in known)]
-    wanted = [name] if name else [split, "all"] if split else ["test", "val", *common[:1]]
+    wanted = [name] if name else [split, "all"] if split else ["test", "val", OUT_OF_FOLD, *common[:1]]
     for choice in wanted:
         if choice in common:
             return str(choice)

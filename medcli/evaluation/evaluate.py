@@ -21,7 +21,7 @@ from medcli.evaluation.choose import judge_for
 from medcli.evaluation.gates import check_known, parse_gate, unmet
 from medcli.evaluation.groups import group_names
 from medcli.evaluation.judge import Extremes, Judge, flat_names
-from medcli.evaluation.kept import OK, Kept, column_of, save_details, save_pictures, weights_of, who
+from medcli.evaluation.kept import OK, Kept, column_of, save_details, save_pictures, who
 from medcli.evaluation.referral import referral_row
 from medcli.evaluation.robustness import gate_names, measure_robustness
 from medcli.evaluation.selection import Selection, patients_of, select_cases
@@ -99,11 +99,13 @@ def evaluate(
         from medcli.evaluation.learn_refusal import with_refusal
         from medcli.prediction.predictor import Predictor
 
-        loaded = with_operating(with_calibration(Predictor.load(run), progress), progress)
+        loaded = Predictor.load(run)
+        loaded = with_calibration(loaded.held_out() if data is None else loaded, progress)
+        loaded = with_operating(loaded, progress)
         predictor, plain_predictor = with_refusal(loaded, progress).with_outer_masks(), loaded.referring(None)
     with whole_folder(target) as folder:
         kept = _keep(folder, selection, judge, predictor, settings, progress)
-        kept = replace(kept, own=data is None, model=weights_of(run), seconds=perf_counter() - start)
+        kept = replace(kept, own=data is None, model=run.weights_digest, seconds=perf_counter() - start)
         measure_robustness(
             folder,
             plain_predictor,

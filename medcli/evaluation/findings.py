@@ -51,6 +51,8 @@ class Findings:
     @property
     def where(self) -> str:
         """The data, as part of a sentence."""
+        if self.kept.own and self.kept.part == "val" and self.run.folds:
+            return "all cases out of fold"
         return PARTS[self.kept.part] if self.kept.own else f"other data ({self.kept.name})"
 
     @property

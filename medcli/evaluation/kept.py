@@ -24,7 +24,7 @@ from medcli.config.loading import load_config, save_config
 from medcli.errors import RunError
 from medcli.evaluation.judge import Detail, Judged
 from medcli.evaluation.selection import patients_of
-from medcli.files import read_csv, sha256, write_csv, write_json
+from medcli.files import read_csv, write_csv, write_json
 from medcli.run import Run
 
 FILE, CASES, CONFIG, PICTURES = "evaluation.json", "cases.csv", "config.yaml", "pictures"
@@ -211,10 +211,6 @@ def save_details(folder: Path, details: Sequence[Detail]) -> list[Picture]:
     return found
 
 
-def weights_of(run: Run) -> str | None:
-    return sha256(run.model_path) if run.model_path.is_file() else None
-
-
 def opened(folder: Path, overrides: Sequence[str] = ()) -> Run:
     """The run of RUN/evaluate/NAME as it was evaluated, with some settings overridden.
 
@@ -222,7 +218,7 @@ def opened(folder: Path, overrides: Sequence[str] = ()) -> Run:
     """
     run = Run.open(folder.parent.parent, weights=False)
     kept = Kept.load(folder)
-    now = weights_of(run)
+    now = run.weights_digest
     if kept.model and now and kept.model != now:
         raise RunError(
             f"{folder}: these predictions are of other weights than the run has now; run `medcli evaluate "

@@ -32,7 +32,7 @@ def with_calibration(predictor: "Predictor", progress: Progress = ignore) -> "Pr
         cases = select_cases(run, split="val").cases
         truth, chances, kept = [], [], []
         progress("learn from validation", 0, len(cases))
-        for number, (case, _, outcome) in enumerate(predictor.predict_cases(cases), start=1):
+        for number, (case, _, outcome) in enumerate(predictor.held_out().predict_cases(cases), start=1):
             if not isinstance(outcome, MedcliError):
                 assert outcome.probabilities is not None
                 truth.append([name in case.classes for name in run.plan.classes])
@@ -45,7 +45,9 @@ def with_calibration(predictor: "Predictor", progress: Progress = ignore) -> "Pr
             np.array(truth),
             np.array(chances),
         )
-        learned = learn(run.folder, validation, run.config, run.plan) if kept else None
+        learned = (
+            learn(run.folder, validation, run.config, run.plan, model=run.weights_digest) if kept else None
+        )
     except (MedcliError, OSError):
         return predictor
     return replace(predictor, calibration=learned)
@@ -61,7 +63,7 @@ def with_operating(predictor: "Predictor", progress: Progress = ignore) -> "Pred
         cases = select_cases(run, split="val").cases
         found, truth = [], []
         progress("learn from validation", 0, len(cases))
-        for number, (case, image, outcome) in enumerate(predictor.predict_cases(cases), start=1):
+        for number, (case, image, outcome) in enumerate(predictor.held_out().predict_cases(cases), start=1):
             if not isinstance(outcome, MedcliError) and image is not None:
                 real = with_boxes(case, image, run.plan).boxes
                 if real is not None and outcome.boxes is not None:
@@ -71,7 +73,10 @@ def with_operating(predictor: "Predictor", progress: Progress = ignore) -> "Pred
         if not found:
             return predictor
         return replace(
-            predictor, operating=learn_scores(run.folder, found, truth, run.config, run.plan.classes)
+            predictor,
+            operating=learn_scores(
+                run.folder, found, truth, run.config, run.plan.classes, model=run.weights_digest
+            ),
         )
     except (MedcliError, OSError):
         return predictor

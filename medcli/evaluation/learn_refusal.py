@@ -33,10 +33,11 @@ QUALITY = {"classification": "", "detection": "f1", "segmentation": "dice"}
 def with_refusal(predictor: "Predictor", progress: Progress = ignore) -> "Predictor":
     """The predictor itself when its run has learned this already, else one that has.
 
-    What was learned is written into the run folder. When too few cases can be found or read any more, or the folder
-    cannot be written, the run stays without.
+    An ensemble learns none: the features of its networks cannot be compared, and thresholds of single networks do not
+    hold for fused scores. What was learned is written into the run folder. When too few cases can be found or read any
+    more, or the folder cannot be written, the run stays without.
     """
-    if predictor.refusal is not None:
+    if predictor.refusal is not None or predictor.run.members:
         return predictor
     try:
         record, learned = learn(predictor, progress)

@@ -17,6 +17,8 @@ from medcli.preprocessing.plan import Plan
 from medcli.run import Run
 
 PARTS = ("train", "val", "test", "all")
+OUT_OF_FOLD = "out_of_fold"
+"""Name of the validation part of folds, which is every case but those of the test part."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,33 @@ def _own(run: Run, wanted: str | None) -> Selection:
         notes.append(
             f"{trained} of these {len(cases)} cases were used to train: the result flatters the run."
         )
-    if part == "val":
+    name = part
+    if run.members and part in ("val", "all"):
+        notes.append(_held_out_note(run))
+        name = OUT_OF_FOLD if run.folds and part == "val" else part
+    elif part == "val":
         notes.append("The validation part also chose the best weights, so the result is a little too good.")
     return Selection(
-        part,
+        name,
         part,
         cases,
         run.plan,
         {record.case: record.split for record in run.records},
         {name: reasons.get(name, missing) for name in sorted(gone)},
         notes,
+    )
+
+
+def _held_out_note(run: Run) -> str:
+    if run.folds:
+        who = f"by the one of {len(run.members)} networks that did not train on it (out of fold)"
+        what = "the networks one by one, not their mean, which is mostly a little better"
+    else:
+        who = f"by those of the {len(run.members)} networks that did not train on it"
+        what = "their mean"
+    return (
+        f"Every case was predicted {who}, so this measures {what}. The same cases also chose each network's best "
+        "weights, so the result is a little too good."
     )
 
 

@@ -115,7 +115,8 @@ def load(run: "Run") -> Learned | None:
         raise RunError(
             f"{path}: not what medcli learned about objects; remove it, and labels stay as the network gives them."
         ) from None
-    other = run.model_path.is_file() and kept.model != sha256(run.model_path)
+    weights = run.weights_digest
+    other = weights is not None and kept.model != weights
     return None if other or [label.name for label in kept.labels] != run.plan.classes else kept
 
 
@@ -159,6 +160,41 @@ def learn_after_training(
         labels=labels,
     )
     write_text(folder / FILE, kept.model_dump_json(indent=1) + "\n")
+
+
+def learn_from_members(run: "Run") -> None:
+    """For an ensemble: the rule that more than half of its networks chose, of sizes their median; else none."""
+    found = [load(member) for member in run.members]
+    known = [one for one in found if one is not None]
+    if not known or len(known) < len(found) or len({one.unit for one in known}) > 1:
+        return
+    labels = [_by_vote(one) for one in zip(*(one.labels for one in known), strict=True)]
+    kept = Learned(
+        model=run.weights_digest or "",
+        unit=known[0].unit,
+        cases=sum(one.cases for one in known),
+        patients=sum(one.patients for one in known),
+        labels=labels,
+    )
+    write_text(run.folder / FILE, kept.model_dump_json(indent=1) + "\n")
+
+
+def _by_vote(labels: Sequence[Label]) -> Label:
+    kinds = [label.rule.kind for label in labels]
+    kind = max(set(kinds), key=kinds.count)
+    chosen = [label for label in labels if label.rule.kind == kind]
+    rule, same = Rule(), labels
+    if 2 * len(chosen) > len(labels) and kind != "none":
+        rule = chosen[0].rule.model_copy(update={"size": float(np.median([one.rule.size for one in chosen]))})
+        same = chosen
+    return Label(
+        name=labels[0].name,
+        rule=rule,
+        gain=float(np.mean([one.gain for one in same])),
+        before=float(np.mean([one.before for one in same])),
+        after=float(np.mean([one.after for one in same])),
+        why=f"the rule of {len(chosen)} of {len(labels)} networks",
+    )
 
 
 def _quick(task: "Task") -> "Task":

@@ -28,7 +28,7 @@ from medcli.calibration import Calibration
 from medcli.case import Case
 from medcli.config.schema import Predict
 from medcli.errors import DataError, MedcliError, UsageError
-from medcli.files import read_csv, sha256, sweep, write_csv, write_json
+from medcli.files import read_csv, sweep, write_csv, write_json
 from medcli.image import Image
 from medcli.io.writers import write_picture
 from medcli.operating import UNLEARNED, Operating
@@ -51,6 +51,7 @@ NO_THRESHOLDS = (
     f"This run has not learned, with these settings, from which score on a box counts as found, so {UNLEARNED:g} is "
     "taken for every class; `medcli evaluate` learns it."
 )
+ENSEMBLE = "An ensemble does not learn when to refer a case, so none is for that; a single run does."
 SAVE_SECONDS = 2.0
 """Results are brought to disk this often, or less often when that takes more than a twentieth of the time."""
 
@@ -106,11 +107,30 @@ def predict(
         RunError: The run is unfinished, damaged or unsafe.
         DataError: Nothing was found to predict, or every case failed (status.csv has the reasons).
     """
-    start = perf_counter()
     out = Path(out)
     run = run if isinstance(run, Run) else Run.open(run)
-    settings = settings or run.config.predict
     cases = cases_for(run, inputs, out)
+    return predict_cases(run, cases, out, settings=settings, force=force, resume=resume, progress=progress)
+
+
+def predict_cases(
+    run: Run,
+    cases: Sequence[Case],
+    out: Path,
+    *,
+    settings: Predict | None = None,
+    held_out: bool = False,
+    force: bool = False,
+    resume: bool = False,
+    progress: Progress = ignore,
+) -> Summary:
+    """As `predict`, of cases that were found already.
+
+    Args:
+        held_out: Of an ensemble, for cases of its own data: each by the networks that did not train on it.
+    """
+    start = perf_counter()
+    settings = settings or run.config.predict
     run = replace(run, config=run.config.model_copy(update={"predict": settings}))
     calibration = Calibration.of(run)
     refusal, operating = Refusal.of(run), Operating.of(run)
@@ -127,6 +147,7 @@ def predict(
     windows = np.zeros(2, int)
     if waiting:
         predictor = Predictor.load(run, settings=settings)
+        predictor = predictor.held_out() if held_out else predictor
         if force:
             _clear(out, writer)
         progress("predict", len(resumed), len(cases))
@@ -262,10 +283,11 @@ def _made_by(
 ) -> dict[str, Any]:
     """What must be equal for two predictions to belong together."""
     chosen = settings.model_dump(mode="json", exclude={"batch_size", "overlays"})
-    made_by = {"medcli": __version__, "run": run.folder.name, "model": sha256(run.model_path)}
+    made_by = {"medcli": __version__, "run": run.folder.name, "model": run.weights_digest}
     kept = {} if calibration is None else {"calibration": calibration.used}
     kept |= {} if operating is None else {"found_from": operating.used}
-    return {**made_by, "predict": chosen, **kept, "refusal": NOT_LEARNED if refusal is None else refusal.used}
+    unknown = ENSEMBLE if run.members else NOT_LEARNED
+    return {**made_by, "predict": chosen, **kept, "refusal": unknown if refusal is None else refusal.used}
 
 
 def _after(run: Run) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from medcli.refusal.gate import Look, look
 from medcli.refusal.learned import Refusal
 from medcli.run import Run
 from medcli.sliding import Slabs
+from medcli.tasks.base import Ensembled
 
 if TYPE_CHECKING:
     import keras
@@ -70,24 +71,26 @@ def read_files(case: Case) -> Image:
 class Predictor:
     """Attributes:
     run: With the settings of `config.predict` that are wanted here.
-    task, model: Of that run.
+    task, model: Of that run; of an ensemble a tuple of networks.
     calibration: Applied to probabilities of classes; None: they stay as the network gives them.
     read: Gives the image of a case; called in several threads.
     refusal: By it cases are answered or referred; None: the run did not learn to tell.
     operating: From which score on boxes count as found; None: the run did not learn it.
     collect: Give `Prediction.signals`, to learn that from.
     postprocessing: Applied to labels; None: they stay as the network gives them.
+    only_unseen: Of an ensemble, for cases of its own data: each by the networks that did not train on it.
     """
 
     run: Run
     task: "Task"
-    model: "keras.Model"
+    model: "keras.Model | tuple[keras.Model, ...]"
     calibration: Calibration | None = None
     read: Callable[[Case], Image] = read_files
     refusal: Refusal | None = None
     operating: Operating | None = None
     collect: bool = False
     postprocessing: Postprocessing | None = None
+    only_unseen: bool = False
 
     @classmethod
     def load(
@@ -132,6 +135,10 @@ class Predictor:
         run = replace(self.run, config=self.run.config.model_copy(update={"predict": settings}))
         return replace(self, run=run, task=self._down_to_low_scores(), refusal=None, collect=True)
 
+    def held_out(self) -> "Predictor":
+        """The same, for cases of the run's own data; see `only_unseen`."""
+        return replace(self, only_unseen=True)
+
     def with_outer_masks(self) -> "Predictor":
         """The same network, which also gives outer masks where it learned to."""
         settings = self.settings.model_copy(update={"outer": True})
@@ -158,9 +165,13 @@ class Predictor:
     ) -> Iterator[tuple[Case, Image | None, Prediction | MedcliError]]:
         """Predict in the order given; a case that cannot be read or predicted gives the reason instead.
 
+        Of held-out cases those of one network come together, so that the network sees whole batches.
+
         The next cases are read and prepared while the network computes. Cases of one shape go to the network
         together; images that it sees in patches go one by one, so memory holds few of them.
         """
+        if self.only_unseen:
+            cases = sorted(cases, key=self._voters)
         together = BATCH_CASES if self.run.plan.patch is None else 1
         group: list[Read] = []
         for case, read in _read_ahead(cases, self._read, most=2 * together):
@@ -169,7 +180,9 @@ class Predictor:
                 group = []
                 yield case, None, read
                 continue
-            if group and not _fits(read, group, together):
+            if group and not (
+                _fits(read, group, together) and self._voters(case) == self._voters(group[0].case)
+            ):
                 yield from self._predict(group)
                 group = []
             group.append(read)
@@ -205,9 +218,18 @@ class Predictor:
         for read, result, kept, score in zip(group, results, features, scores, strict=True):
             yield read.case, read.image, self._finish(read, result, kept, score, seconds)
 
+    def _voters(self, case: Case) -> tuple[int, ...]:
+        """Of an ensemble the members that predict this case."""
+        if self.only_unseen:
+            return self.run.unseen_by(case.name)
+        return tuple(range(len(self.run.members)))
+
     def _results(self, group: list[Read]) -> tuple[list[Any], list[Any], np.ndarray]:
         """Results, and where they are wanted features and unlikeness to the training cases."""
         arrays = [read.array for read in group]
+        if isinstance(self.task, Ensembled):
+            results = self.task.predict_by(self._voters(group[0].case), self.model, arrays)
+            return results, [()] * len(arrays), np.full(len(arrays), np.nan)
         if not self.collect and not self._gates:
             return self.task.predict(self.model, arrays), [()] * len(arrays), np.full(len(arrays), np.nan)
         results, features = self.task.predict_with_features(self.model, arrays)
@@ -236,9 +258,10 @@ class Predictor:
                     boxes=boxes.take(boxes.scores >= self.settings.lowest_score),
                     controlled=self._controlled(boxes),
                 )
-            elif not isinstance(result, Slabs):
-                scaled = result if self.calibration is None else self.calibration.scaled(result)
-                prediction = Prediction(probabilities=scaled, raw_probabilities=result)
+            elif self.run.plan.task == "classification":
+                prediction = Prediction(
+                    probabilities=self._scaled(result), raw_probabilities=np.atleast_2d(result).mean(axis=0)
+                )
             else:
                 prediction, quality = self._segmented(result, read.image, read.placement)
                 score = self._unlikeness([features])[0] if self._gates else score
@@ -257,6 +280,17 @@ class Predictor:
             )
         seconds += read.seconds + perf_counter() - start
         return replace(prediction, answer=answer, signals=signals, seconds=seconds)
+
+    def _scaled(self, raw: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities (classes,) from those of a network, or of several (members, classes).
+
+        The scaling is applied to what it was learned from: of folds to each network by itself, else to their mean.
+        """
+        opinions = np.atleast_2d(raw)
+        if not self.run.folds:
+            opinions = opinions.mean(axis=0, keepdims=True)
+        scaled = opinions if self.calibration is None else self.calibration.scaled(opinions)
+        return scaled.mean(axis=0)
 
     def _controlled(self, boxes: Boxes) -> Boxes | None:
         """From each class's threshold on; without a promise all of the class."""

@@ -151,6 +151,8 @@ class _Build:
         problems += checks.class_gaps(training, config.task, rule.classes)
 
         known = [entry for entry in seen if division.split[entry.case.name] != "test"]
+        if division.fold:  # every case trains in some fold, and the plan is that of all folds
+            training = known
         numbers = fingerprint(known, rule.classes)
         plan = self._plan(found, known, training, rule, division)
         return _Decided(seen, problems, division, numbers, plan)

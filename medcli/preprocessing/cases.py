@@ -21,7 +21,7 @@ from medcli.preprocessing.scan import Seen, Values, read_labels
 CODE_VERSION = 1
 """Raise it when the same input and plan give other arrays."""
 
-_SHAPING = [
+SHAPING = [
     "task",
     "dimensions",
     "label_ids",
@@ -70,7 +70,7 @@ class Job:
 
 def case_keys(seen: Sequence[Seen], plan: Plan) -> list[str]:
     """Names of the arrays: hashes over the files' content and all that shapes the arrays."""
-    shaping = plan.model_dump(include=set(_SHAPING))
+    shaping = plan.model_dump(include=set(SHAPING))
     if plan.ignore_label is not None:  # keys of before there was one stay as they were
         shaping["ignore_label"] = plan.ignore_label
     settings = _canonical({"code": CODE_VERSION, "plan": shaping})

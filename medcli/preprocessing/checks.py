@@ -1,7 +1,7 @@
 """Faults that no reader refuses: odd shapes, missing labels, boxes outside the image, duplicates."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -208,15 +208,25 @@ def _inside(boxes: Boxes, shape: tuple[int, ...]) -> tuple[Boxes, list[str]]:
 
 def same_groups(seen: Sequence[Seen]) -> dict[str, str]:
     """Patient to group: patients that share an image that is not constant are one, named after the first."""
-    leader = {entry.case.patient: entry.case.patient for entry in seen}
+    return joined((entry.case.patient, "" if entry.scan.constant else entry.scan.content) for entry in seen)
+
+
+def joined(seen: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Patient to group, from (patient, content of an image) pairs; "" is the content of nobody."""
+    pairs = list(seen)
+    leader = {patient: patient for patient, _ in pairs}
+    sharing = defaultdict(set)
+    for patient, content in pairs:
+        if content:
+            sharing[content].add(patient)
 
     def first(patient: str) -> str:
         while leader[patient] != patient:
             patient = leader[patient]
         return patient
 
-    for entries in duplicates(seen):
-        names = sorted({first(entry.case.patient) for entry in entries})
+    for patients in sharing.values():
+        names = sorted({first(patient) for patient in patients})
         for name in names[1:]:
             leader[name] = names[0]
     return {patient: first(patient) for patient in leader}

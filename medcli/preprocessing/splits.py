@@ -76,9 +76,9 @@ def assign(members: Sequence[Member], settings: Split, seed: int) -> Assignment:
                 f"2), got {settings.fold}."
             )
         pool = [member for member in members if split[member.case] != "test"]
-        fold = _folds(pool, settings, seed + 1)
+        fold = divide(pool, settings, seed)
         split |= {case: "val" if number == settings.fold else "train" for case, number in fold.items()}
-        reasons.append(f"{settings.folds} folds of patients{_like(settings)}; fold {settings.fold} validates")
+        reasons.append(f"{settings.folds} folds of patients{like(settings)}; fold {settings.fold} validates")
         return Assignment(split, fold, "; ".join(reasons))
     if settings.val and "val" not in given.values():
         share = settings.val if given else settings.val / max(1e-9, 1 - settings.test)
@@ -90,7 +90,8 @@ def _given_reason(settings: Split) -> str:
     return f"as {settings.file.name} says" if settings.file else "as the data say"
 
 
-def _like(settings: Split) -> str:
+def like(settings: Split) -> str:
+    """The end of the sentence about a division."""
     return ", classes in like proportion" if settings.stratify else ""
 
 
@@ -111,7 +112,7 @@ def _take(
     taken = len({pool[index].group for index in chosen})
     return (
         f"{part}: {len(chosen)} of {len(pool)} cases ({taken} of {len(groups)} patients), "
-        f"asked for {share:.0%}{_like(settings)}, the best of several divisions of the patients"
+        f"asked for {share:.0%}{like(settings)}, the best of several divisions of the patients"
     )
 
 
@@ -162,7 +163,8 @@ def _draws(pool: Sequence[Member], strata: np.ndarray, share: float, seed: int) 
         yield chosen
 
 
-def _folds(pool: Sequence[Member], settings: Split, seed: int) -> dict[str, int]:
+def divide(pool: Sequence[Member], settings: Split, seed: int) -> dict[str, int]:
+    """Case to its fold, for members sorted by case; see `assign`. Raises DataError: fewer patients than folds."""
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
     groups = _numbered([member.group for member in pool])
@@ -174,9 +176,9 @@ def _folds(pool: Sequence[Member], settings: Split, seed: int) -> dict[str, int]
     strata = _strata(pool, settings.stratify)
     nothing = np.zeros((len(pool), 1))
     if np.bincount(strata).max() >= settings.folds:
-        splitter = StratifiedGroupKFold(settings.folds, shuffle=True, random_state=seed)
+        splitter = StratifiedGroupKFold(settings.folds, shuffle=True, random_state=seed + 1)
     else:
-        splitter = GroupKFold(settings.folds, shuffle=True, random_state=seed)
+        splitter = GroupKFold(settings.folds, shuffle=True, random_state=seed + 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         parts = [chosen for _, chosen in splitter.split(nothing, strata, groups)]

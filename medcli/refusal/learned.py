@@ -170,7 +170,8 @@ class Refusal:
         arrays = run.folder / ARRAYS
         if record.classes != run.plan.classes or record.made != Made.of(run.config, run.plan):
             return None
-        if run.model_path.is_file() and record.model != sha256(run.model_path):
+        weights = run.weights_digest
+        if weights and record.model != weights:
             return None
         if not arrays.is_file() or sha256(arrays) != record.arrays:
             raise _damaged(arrays)

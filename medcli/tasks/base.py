@@ -100,3 +100,13 @@ class FittedAtOnce(Task, Protocol):
         self, model: "keras.Model", prepared: Prepared, records: Sequence[Record], *, progress: Progress
     ) -> dict[str, Any]:
         """Give the network its weights; an account of how they were chosen, for fit.json."""
+
+
+@runtime_checkable
+class Ensembled(Protocol):
+    """A task that asks several networks."""
+
+    def predict_by(
+        self, voters: Sequence[int], models: Sequence["keras.Model"], images: Sequence[np.ndarray]
+    ) -> list[Any]:
+        """As `Task.predict` by the networks of these numbers together; of classes (voters, classes), not their mean."""

@@ -1,5 +1,6 @@
 """The training loop: our own over `batch n`, so that it resumes at any step and ends in time."""
 
+import json
 import math
 import signal
 import time
@@ -15,8 +16,9 @@ import tensorflow as tf
 from medcli.datasets.feed import feed
 from medcli.devices import use_xla
 from medcli.errors import RunError
+from medcli.files import write_json
 from medcli.preprocessing.prepared import Prepared, Record
-from medcli.run import CHECKPOINTS, save_model
+from medcli.run import CHECKPOINTS, RESULT, save_model
 from medcli.tasks.base import Task
 from medcli.training.checkpoint import Checkpoints, State
 from medcli.training.length import epochs, steps_per_epoch
@@ -45,6 +47,19 @@ class Result:
     epochs: int
     best: dict[str, float]
     seconds: float
+
+    def save(self) -> None:
+        """Into the run folder, as the sign that the training is finished."""
+        write_json(self.folder / RESULT, {"epochs": self.epochs, "best": self.best, "seconds": self.seconds})
+
+    @classmethod
+    def load(cls, folder: Path) -> "Result | None":
+        """None: the training is not finished."""
+        try:
+            content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+            return cls(folder, content["epochs"], content["best"], content["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
 
 class Loop:

@@ -19,6 +19,7 @@ from medcli.models.choose import resolve
 from medcli.models.safety import transfer_weights
 from medcli.operating import learn_operating_point
 from medcli.postprocessing.learned import learn_after_training as learn_postprocessing
+from medcli.preprocessing.folds import in_fold
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared
 from medcli.run import MODEL, new_run, precision, write_environment
@@ -56,6 +57,8 @@ def train(
     """
     started = time.monotonic()
     prepared = Prepared.open(prepared_folder)
+    if config.data.split.folds:
+        prepared = in_fold(prepared, config.data.split, config.seed)
     config, plan = settle(config, prepared, smoke)
     training, validation = prepared.split("train"), prepared.split("val")
     for part, name in ((training, "training"), (validation, "validation")):
@@ -110,6 +113,7 @@ def train(
     learn_after_training(run_folder, task, loop.model, prepared, validation)
     learn_operating_point(run_folder, task, loop.model, prepared, validation)
     learn_postprocessing(run_folder, task, loop.model, prepared, validation)
+    result.save()
     return result
 
 
@@ -135,7 +139,8 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
     """The config and the plan that this training follows.
 
     What was done to the data comes from the prepared folder, what is done with them from the config. A config whose
-    `data` or `preprocess` section says something else than the prepared folder is refused.
+    `data` or `preprocess` section says something else than the prepared folder is refused; but folds may be others,
+    which is no matter of what was done to the images.
     """
     made_with = load_config(prepared.folder / "config.yaml")
     if config.task != made_with.task:
@@ -143,13 +148,17 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
             f"{prepared.folder}: was prepared for {made_with.task}, the config is for {config.task}; name the prepared "
             "folder of this config, or run `medcli preprocess` with it."
         )
+    data = made_with.data
+    if config.data.split.folds:
+        chosen = {name: getattr(config.data.split, name) for name in ("folds", "fold")}
+        data = data.model_copy(update={"split": data.split.model_copy(update=chosen)})
     differing = [
         f"{section}.{key}"
-        for section in ("data", "preprocess")
+        for section, made in (("data", data), ("preprocess", made_with.preprocess))
         for key, value in getattr(config, section)
         .model_dump(exclude={"root", "workers", "max_memory_gb"})
         .items()
-        if value != getattr(made_with, section).model_dump()[key]
+        if value != made.model_dump()[key]
     ]
     if differing:
         raise RunError(
@@ -170,7 +179,7 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
     plan = plan.model_copy(update=update)
     config = config.model_copy(
         update={
-            "data": made_with.data,
+            "data": data,
             "preprocess": made_with.preprocess,
             "model": resolve(config.model, plan),
         }
