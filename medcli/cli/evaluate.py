@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -86,7 +86,7 @@ def evaluate(
                 raise
             missed, result = fault, fault.result
     if json:
-        show.as_json({**vars(result), "out_of_fold": vars(earlier[0])} if earlier else result)
+        show.as_json(asdict(result) | {"out_of_fold": asdict(earlier[0])} if earlier else result)
     else:
         for one in [*earlier, result]:
             show_result(one)

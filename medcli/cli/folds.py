@@ -1,5 +1,6 @@
 """`medcli train --folds`: what becomes of the folds, told."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ def train_and_show(
     kept = _held_out(found, display) if found.complete else ""
     display.stop()
     if json:
-        show.as_json({**vars(found), "out_of_fold": kept})
+        show.as_json(asdict(found) | {"out_of_fold": kept})
     else:
         _show(found, kept, settings.data.split.folds)
     if found.failed:

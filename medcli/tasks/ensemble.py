@@ -54,7 +54,7 @@ class Ensemble:
         return self._joined[voters]
 
     def _mean(self, voters: Sequence[int], models, image: np.ndarray) -> Slabs:
-        """Of networks that see patches of different sizes: one whole result after the other, computed when asked for."""
+        """Of networks that see patches of different sizes: one whole result after the other, when asked for."""
         found = [self.tasks[one].predict(models[one], [image])[0] for one in voters]
 
         def parts() -> Iterator[np.ndarray]:

@@ -8,15 +8,8 @@ from medcli.config.schema import Config
 from medcli.ensemble.assemble import _records, check_alike, ensemble
 from medcli.errors import DataError, UsageError
 from medcli.preprocessing.plan import Intensity, Plan
-from medcli.preprocessing.prepared import Record
 from medcli.run import Run
-
-
-def record(case: str, split: str) -> Record:
-    return Record(
-        case=case, patient=case, split=split, fold=None, classes=("a",), key=case, shape=(4, 4), original_shape=(4, 4),
-        spacing=None, objects=0, sources=(f"{case}.png",), labels=(), sha256=case, groups={},
-    )  # fmt: skip
+from tests.ensemble_records import record
 
 
 def run(tmp_path, *parts: str, **plan) -> Run:

@@ -16,10 +16,10 @@ from tests.made_up import prepared_folder
 
 pytest.importorskip("tensorflow")
 
-from medcli.ensemble import folds as module  # noqa: E402
-from medcli.ensemble.folds import train_folds  # noqa: E402
-from medcli.training import Stopped  # noqa: E402
-from medcli.training.loop import Result  # noqa: E402
+from medcli.ensemble import folds as module
+from medcli.ensemble.folds import train_folds
+from medcli.training import Stopped
+from medcli.training.loop import Result
 
 SETTINGS = {
     "seed": 3,
