@@ -145,16 +145,7 @@ def _make_room(folder: Path, wanted: Sequence[int], count: int, *, resume: bool,
             "--force replaces them."
         )
     if force:
-        for name in (
-            ENSEMBLE,
-            FILE,
-            TABLE,
-            CALIBRATION,
-            "config.yaml",
-            "plan.yaml",
-            "manifest.csv",
-            "environment.json",
-        ):
+        for name in OF_THE_ENSEMBLE:
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / HELD_OUT, ignore_errors=True)
         if len(wanted) == count:
