@@ -1,6 +1,6 @@
 """Memory and time of `medcli predict` on a CT-like volume of 512 x 512 x N, by the command that users call.
 
-    python benchmarks/large_volume.py [--planes 400] [--width 4] [--skip-empty auto]
+    python benchmarks/large_volume.py [--planes 400] [--width 4] [--overlap 0.5] [--skip-empty auto]
 
 A made-up body (soft tissue with lungs, air around it, noise) at 0.8 x 0.8 x 1.0 mm is written as NIfTI. A run folder is
 made with a plan as for such data (resampled to a target spacing, CT window, 3 classes) and a U-Net with random weights,
@@ -71,6 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--planes", type=int, default=400)
     parser.add_argument("--width", type=int, default=4)
+    parser.add_argument("--overlap", type=float, default=0.5)
     parser.add_argument("--skip-empty", default="auto", choices=["auto", "on", "off"])
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -84,6 +85,7 @@ def main() -> None:
         command = [
             sys.executable, "-m", "medcli", "predict", str(folder / "run"), str(folder / "body.nii.gz"),
             "--out", str(folder / "out"), "--set", f"predict.skip_empty={asked.skip_empty}",
+            "--set", f"predict.overlap={asked.overlap}",
         ]  # fmt: skip
         start = perf_counter()
         process = Popen(command)
@@ -91,9 +93,13 @@ def main() -> None:
         seconds = perf_counter() - start
         labels = nib.load(folder / "out" / "body.nii.gz")
         assert labels.shape == (512, 512, asked.planes), labels.shape
-        print(f"512 x 512 x {asked.planes}, {len(CLASSES)} classes, width {asked.width}: ", end="")
         print(
-            f"exit {os.waitstatus_to_exitcode(status)}, peak {usage.ru_maxrss / 2**20:.2f} GiB, {seconds:.0f} s"
+            f"512 x 512 x {asked.planes}, {len(CLASSES)} classes, width {asked.width}, overlap {asked.overlap}: ",
+            end="",
+        )
+        print(
+            f"overlap {asked.overlap}: exit {os.waitstatus_to_exitcode(status)}, peak {usage.ru_maxrss / 2**20:.2f} GiB, {seconds:.0f} s, "
+            f"{usage.ru_utime + usage.ru_stime:.0f} s of CPU"
         )
 
 

@@ -159,6 +159,7 @@ def predict_cases(
                     windows += np.array([result.windows, result.skipped])
                 ledger.note(case, _write(case, image, result, writer, out, predictor))
                 progress("predict", done, len(cases))
+                del image, result  # not to be held while the next case is read
     failed = ledger.failed()
     if len(failed) == len(cases):
         name, reason = next(iter(failed.items()))

@@ -186,6 +186,10 @@ class Predictor:
                 yield from self._predict(group)
                 group = []
             group.append(read)
+            del read  # two of the largest images do not fit into memory
+            if len(group) == together:
+                yield from self._predict(group)
+                group = []
         yield from self._predict(group)
 
     def _read(self, case: Case) -> Read:
@@ -365,6 +369,7 @@ def _read_ahead(cases: Iterable[Case], read, *, most: int) -> Iterator[tuple[Cas
                 for case_after in islice(cases, max(0, ahead - len(waiting))):
                     waiting.append((case_after, pool.submit(read, case_after)))
                 yield case, outcome
+                del outcome, future  # not to be held while the next one is read
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

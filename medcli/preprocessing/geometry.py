@@ -8,6 +8,7 @@ from PIL import Image as Pillow
 
 from medcli.boxes import Boxes
 
+PART_BYTES = 64 * 2**20
 AXIAL = ("S", "P", "L")
 """The axes of a reoriented volume point to: superior (planes), posterior (rows), left (columns)."""
 
@@ -183,6 +184,20 @@ def resize(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
 
 
 def _resize_axis(array: np.ndarray, axis: int, length: int) -> np.ndarray:
+    """In parts where it is large, since every step here is a copy."""
+    other = 1 if axis == 0 else 0
+    steps = min(array.shape[other], array.nbytes // PART_BYTES)
+    if steps < 2:
+        return _resized(array, axis, length)
+    out = np.empty((*array.shape[:axis], length, *array.shape[axis + 1 :]), np.float32)
+    for part, place in zip(
+        np.array_split(array, steps, other), np.array_split(out, steps, other), strict=True
+    ):
+        place[...] = _resized(part, axis, length)
+    return out
+
+
+def _resized(array: np.ndarray, axis: int, length: int) -> np.ndarray:
     moved = np.moveaxis(array, axis, 0).astype(np.float32, copy=False)
     flat = Pillow.fromarray(np.ascontiguousarray(moved).reshape(moved.shape[0], -1))
     resized = np.asarray(flat.resize((flat.width, length), Pillow.Resampling.BILINEAR))

@@ -56,9 +56,11 @@ def enhanced(array: np.ndarray, plan: Plan) -> np.ndarray:
             f"The plan expects {len(plan.intensity)} channel(s), the image has {array.shape[-1]}; "
             f"give images of the kind that the plan was made for."
         )
-    array = np.stack(
-        [_clipped(array[..., channel], rule) for channel, rule in enumerate(plan.intensity)], axis=-1
-    )
+    if any(rule.low is not None or rule.high is not None for rule in plan.intensity):
+        clipped = np.empty(array.shape, np.float32)
+        for channel, rule in enumerate(plan.intensity):
+            clipped[..., channel] = _clipped(array[..., channel], rule)
+        array = clipped
     if plan.contrast == "none":
         return array
     scaled = np.stack(
@@ -106,10 +108,17 @@ def _with_contrast(values: np.ndarray, plan: Plan) -> np.ndarray:
     return values.astype(np.float32)
 
 
+def _mean_and_std(values: np.ndarray) -> tuple[float, float]:
+    """In double precision, plane by plane: a copy of all values in it would be twice as large as they are."""
+    mean = float(values.mean(dtype=np.float64))
+    squares = sum(float(np.square(plane - mean, dtype=np.float64).sum()) for plane in values)
+    return mean, float(np.sqrt(squares / max(values.size, 1)))
+
+
 def _normalized(values: np.ndarray, rule: Intensity) -> np.ndarray:
     match rule.kind:
         case "zscore":
-            low, scale = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+            low, scale = _mean_and_std(values)
         case "fixed":
             low, scale = rule.mean, rule.std
         case "percentile":

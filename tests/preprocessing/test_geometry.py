@@ -277,3 +277,12 @@ def test_one_labelled_plane_of_ten_survives_resampling(planes, coarse):
 def test_an_ignored_neighbour_does_not_outvote_a_label():
     mask = np.array([[1, 255, 255, 255, 0, 0, 255, 255]], np.uint8)
     assert resize_labels(mask, (1, 4), 255).tolist() == [[1, 255, 0, 255]]
+
+
+def test_a_large_array_is_resampled_in_parts_to_the_same_bits(monkeypatch):
+    from medcli.preprocessing import geometry
+
+    array = np.random.default_rng(0).random((13, 9, 11, 2)).astype(np.float32)
+    whole = geometry.resize(array, (7, 15, 11))
+    monkeypatch.setattr(geometry, "PART_BYTES", 1000)
+    np.testing.assert_array_equal(geometry.resize(array, (7, 15, 11)), whole)
