@@ -93,13 +93,12 @@ def main() -> None:
         seconds = perf_counter() - start
         labels = nib.load(folder / "out" / "body.nii.gz")
         assert labels.shape == (512, 512, asked.planes), labels.shape
+        cpu, memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
         print(
-            f"512 x 512 x {asked.planes}, {len(CLASSES)} classes, width {asked.width}, overlap {asked.overlap}: ",
-            end="",
+            f"512 x 512 x {asked.planes}, {len(CLASSES)} classes, width {asked.width}, overlap {asked.overlap}:"
         )
         print(
-            f"overlap {asked.overlap}: exit {os.waitstatus_to_exitcode(status)}, peak {usage.ru_maxrss / 2**20:.2f} GiB, {seconds:.0f} s, "
-            f"{usage.ru_utime + usage.ru_stime:.0f} s of CPU"
+            f"exit {os.waitstatus_to_exitcode(status)}, peak {memory:.2f} GiB, {seconds:.0f} s, {cpu:.0f} s of CPU"
         )
 
 
