@@ -19,7 +19,7 @@ from medcli.boxes import Boxes
 from medcli.config.schema import Config
 from medcli.errors import RunError
 from medcli.files import read_csv, sha256, write_csv, write_text
-from medcli.metrics.detection import Matches, match_images
+from medcli.metrics.detection import ALL, Matches, match_images
 from medcli.metrics.operating import (
     best_common_f1,
     best_f1,
@@ -221,7 +221,9 @@ def learn(
     from medcli.run import MODEL
 
     overlap = np.array([config.evaluate.iou_threshold])
-    matches = [match_images(found, truth, kind, thresholds=overlap) for kind in range(len(classes))]
+    matches = [
+        match_images(found, truth, kind, thresholds=overlap, most=ALL) for kind in range(len(classes))
+    ]
     return _write(folder, matches, config, classes, model or sha256(folder / MODEL))
 
 
@@ -238,13 +240,15 @@ def learn_from_folds(run: "Run") -> None:
 
 
 def together(parts: Sequence[Matches]) -> Matches:
-    """The images of all parts as one, in their order."""
+    """The images of all parts as one, in their order; boxes by falling score."""
     first = np.cumsum([0, *(len(one.truths) for one in parts[:-1])])
+    score = np.concatenate([one.score for one in parts])
+    order = np.argsort(-score, kind="stable")
     return Matches(
-        np.concatenate([one.image + start for one, start in zip(parts, first, strict=True)]),
-        np.concatenate([one.score for one in parts]),
-        np.concatenate([one.hit for one in parts]),
-        np.concatenate([one.ignored for one in parts]),
+        np.concatenate([one.image + start for one, start in zip(parts, first, strict=True)])[order],
+        score[order],
+        np.concatenate([one.hit for one in parts])[order],
+        np.concatenate([one.ignored for one in parts])[order],
         np.concatenate([one.truths for one in parts]),
         parts[0].thresholds,
     )

@@ -113,7 +113,7 @@ class DetectionJudge:
         return Judged(row, f1, f"{case}: {hits} found, {missed} missed, {wrong} false")
 
     def measure(self, patients: Sequence[str]) -> Measured:
-        matches, froc = self._matches(metrics.THRESHOLDS), self._matches(self._threshold)
+        matches, froc = self._matches(metrics.THRESHOLDS), self._every()
         found, content = found_section(
             self._operating, self._least, froc, self.plan.classes, overlap=self.settings.iou_threshold
         )
@@ -153,7 +153,7 @@ class DetectionJudge:
             for case, found, truth in zip(cases, self._found, self._truth, strict=True)
             for one in mistakes(found, truth, self._least, overlap)
         ]
-        return {ERRORS: wrong, CURVES: curve_rows(self._matches(self._threshold), self.plan.classes)}
+        return {ERRORS: wrong, CURVES: curve_rows(self._every(), self.plan.classes)}
 
     def stored(self, cases: Sequence[str]) -> dict[str, Any]:
         content = {
@@ -168,10 +168,10 @@ class DetectionJudge:
         return {FILE: content}
 
     def sample(self) -> Sample:
-        return detection_sample(self._matches(metrics.THRESHOLDS), self._matches(self._threshold))
+        return detection_sample(self._matches(metrics.THRESHOLDS), self._every())
 
     def plots(self) -> list[Plot]:
-        matches, froc = self._matches(np.array([0.5])), self._matches(self._threshold)
+        matches, froc = self._matches(np.array([0.5])), self._every()
         curves = {}
         for name, one in zip(self.plan.classes, matches, strict=True):
             if one.truths.sum():
@@ -216,11 +216,15 @@ class DetectionJudge:
     def _threshold(self) -> np.ndarray:
         return np.array([self.settings.iou_threshold])
 
-    def _matches(self, thresholds: np.ndarray) -> list[metrics.Matches]:
+    def _matches(self, thresholds: np.ndarray, most: int = metrics.MOST) -> list[metrics.Matches]:
         return [
-            metrics.match_images(self._found, self._truth, kind, thresholds=thresholds)
+            metrics.match_images(self._found, self._truth, kind, thresholds=thresholds, most=most)
             for kind in range(self.plan.num_classes)
         ]
+
+    def _every(self) -> list[metrics.Matches]:
+        """At the overlap that makes a hit, of all boxes."""
+        return self._matches(self._threshold, metrics.ALL)
 
     def _confusion(self, found: Sequence[Boxes], truth: Sequence[Boxes]) -> np.ndarray:
         return metrics.confusion_matrix(

@@ -20,7 +20,9 @@ THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
 """Recall points at which precision is read."""
 MOST = 100
-"""Detections per image and class that count."""
+"""Detections per image and class that count for the average precision and recall, as in COCO."""
+ALL = 10**9
+"""In place of MOST: every detection counts, as for what is found and for FROC."""
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
 """COCO's areas in square pixels, both ends included."""
 FROC_RATES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
