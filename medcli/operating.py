@@ -221,9 +221,7 @@ def learn(
     from medcli.run import MODEL
 
     overlap = np.array([config.evaluate.iou_threshold])
-    matches = [
-        match_images(found, truth, kind, thresholds=overlap, most=ALL) for kind in range(len(classes))
-    ]
+    matches = [match_images(found, truth, kind, thresholds=overlap, most=ALL) for kind in range(len(classes))]
     return _write(folder, matches, config, classes, model or sha256(folder / MODEL))
 
 

@@ -8,7 +8,17 @@ import pytest
 from medcli.boxes import Boxes
 from medcli.config.schema import Config, Predict
 from medcli.errors import RunError
-from medcli.operating import FILE, TABLE, UNLEARNED, Operating, is_found, learn, thresholds_of
+from medcli.metrics.detection import match_images
+from medcli.operating import (
+    FILE,
+    TABLE,
+    UNLEARNED,
+    Operating,
+    is_found,
+    learn,
+    thresholds_of,
+    together,
+)
 from tests.fake_run import fake_run
 
 TRUE = Boxes.of([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 60, 20]], [0, 0, 1])
@@ -90,3 +100,12 @@ def test_damaged_files_are_told(tmp_path):
     (run.folder / FILE).write_text("{")
     with pytest.raises(RunError, match=r"operating\.json: not what medcli learned"):
         Operating.of(run)
+
+
+def test_parts_put_together_are_as_if_learned_at_once():
+    half = np.array([0.5])
+    more = Boxes.of(TRUE.corners, TRUE.classes, [0.7, 0.3, 0.8])
+    parts = [match_images([one], [TRUE], 0, thresholds=half) for one in (FOUND, more)]
+    both, expected = together(parts), match_images([FOUND, more], [TRUE, TRUE], 0, thresholds=half)
+    for name in ("image", "score", "hit", "truths"):
+        np.testing.assert_array_equal(getattr(both, name), getattr(expected, name))
