@@ -18,6 +18,7 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     if config.train.keep == "last" and config.train.early_stopping is not None:
         yield ("train", "early_stopping"), "expected none with train.keep: last, since it waits for the best"
     yield from _fairness(config)
+    yield from _planes(config)
     if config.task != "segmentation" and config.train.augmentations != "auto":
         yield ("train", "augmentations"), f"is for segmentation, not for {config.task}; leave it out"
 
@@ -144,3 +145,11 @@ def _members(config: Config) -> Iterator[tuple[Key, str]]:
         yield ("model", key), f"is for classification, not for {config.task}; leave it out"
     elif model.members == 0 and not model.descriptors:
         yield ("model", "members"), "expected at least 1, or model.descriptors: true beside 0"
+
+
+def _planes(config: Config) -> Iterator[tuple[Key, str]]:
+    planes = config.model.planes
+    if planes != "auto" and config.task != "segmentation":
+        yield ("model", "planes"), f"is for segmentation, not for {config.task}; leave it out"
+    elif isinstance(planes, int) and planes % 2 == 0:
+        yield ("model", "planes"), f"expected an odd number, as one plane is in the middle, got {planes}"

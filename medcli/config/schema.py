@@ -127,6 +127,7 @@ class Model(Section):
     encoder: Literal["plain", "residual"] = Field("plain", description="U-Net: two convolutions per resolution, or residual blocks, more of them the coarser (1, 3, 4, 6, 6, ...) with a lighter decoder.")
     members: Annotated[int, Field(ge=0, le=32)] = Field(1, description="Classification: networks trained side by side, each by its own loss; their logits are averaged. Time and memory grow with their number. 0: the descriptors alone.")
     descriptors: bool = Field(False, description="Classification of pictures: one more member, linear in measures of the dark object in the middle: size, outline, asymmetry, colours, texture (dermoscopy).")
+    planes: Literal["auto", "all"] | Count = Field("auto", description="Segmentation of volumes: all: a 3D network; an odd number k: a 2D network that sees k neighbouring planes and answers for the middle one (1: plain 2D, 3 or 5: 2.5D), with patches of rows and columns. auto: all, but 3 where planes are more than 3 times as far apart as pixels and there are fewer than a third as many of them as rows or columns.")
     deep_supervision: bool = Field(True, description="U-Net: also learn from the lower resolutions.")
 
 

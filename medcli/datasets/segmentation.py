@@ -29,6 +29,8 @@ VOXELS_PER_CLASS = 512
 class SegmentationSet:
     """See `medcli.tasks.base.TrainingSet`. Targets are (patch...,) uint8 label ids; 255 is ignored by the loss.
 
+    With `Plan.planes` the target is the middle plane of the patch alone: (1, rows, columns).
+
     `draw`: which case each sample is from; default: each once per epoch.
     """
 
@@ -47,6 +49,8 @@ class SegmentationSet:
         self.seed = config.seed
         self._draw = draw or draw_of(plan, records, self.seed)
         self.patch = tuple(plan.patch or ())
+        self._planes = plan.planes
+        self._reach = self.patch if plan.planes is None else (1, *self.patch[1:])
         self.foreground = config.train.foreground
         augment = "medium" if config.train.augment == "auto" else config.train.augment
         self.strength, self.chances = STRENGTHS[augment], appearance.CHANCES[augment]
@@ -91,14 +95,16 @@ class SegmentationSet:
             allowed=self.allowed,
             axes=self.appearance_axes,
         )
+        if self._planes is not None:
+            label = label[self._planes // 2 : self._planes // 2 + 1]
         return image, label
 
     def batch(self, images, targets, number):
         return images, targets
 
     def _random_centre(self, shape, seed):
-        """Anywhere such that the patch lies within the image, where it fits."""
-        patch = tf.constant(self.patch, tf.int64)
+        """Anywhere such that the patch lies within the image, where it fits (planes beside the middle one need not)."""
+        patch = tf.constant(self._reach, tf.int64)
         room = tf.maximum(shape - patch, 0)
         start = tf.cast(
             tf.floor(uniform(seed, 41, (len(self.patch),)) * tf.cast(room + 1, tf.float32)), tf.int64
@@ -135,10 +141,10 @@ class SegmentationSet:
         available = tf.cast(self._counts[index, row], tf.float32)
         voxel = tf.cast(tf.minimum(uniform(seed, 43) * available, available - 1), tf.int64)
         position = tf.cast(self._positions[index, row, voxel], tf.int64)
-        quarter = np.array(self.patch, np.float32) / 4
+        quarter = np.array(self._reach, np.float32) / 4
         shift = uniform(seed, 44, (len(self.patch),), -1.0, 1.0) * quarter
         centre = position + tf.cast(shift, tf.int64)
-        half = tf.constant(self.patch, tf.int64) // 2
+        half = tf.constant(self._reach, tf.int64) // 2
         return tf.where(
             shape > 2 * half, tf.clip_by_value(centre, half, tf.maximum(shape - half, half)), shape // 2
         )

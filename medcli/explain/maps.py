@@ -53,6 +53,8 @@ def make(
     """`exact=False`: the steps of integrated gradients stay as they are."""
     if method in CAMS:
         small = CAMS[method](*question.at_layer(image, layer))
+        if small.ndim < image.ndim - 1:  # of a 2D network over planes: the same for all of them
+            small = small[None]
         return Map(resize(small[..., None], image.shape[:-1])[..., 0])
     batch = batch_size(image.shape[:-1])
 

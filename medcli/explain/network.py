@@ -34,7 +34,7 @@ class Network:
     @property
     def layers(self) -> dict[str, tuple[int, ...]]:
         """Spatial shape of every layer that keeps the place, by name, from the image to the answer."""
-        axes = self.task.plan.dimensions
+        axes = 2 if self.task.plan.planes else self.task.plan.dimensions
         shapes = {}
         for layer in flattened(self.model):
             shape = _output_shape(layer)

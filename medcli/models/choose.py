@@ -18,7 +18,7 @@ BY_TASK = {"classification": "resnet18", "detection": "yolo", "segmentation": "u
 def resolve(settings: Model, plan: Plan) -> Model:
     """The settings with every `auto` decided, as a run folder keeps them: later defaults must not change old runs."""
     name = BY_TASK[plan.task] if settings.name == "auto" else settings.name
-    volumes = plan.task == "segmentation" and plan.dimensions == 3
+    volumes = plan.task == "segmentation" and plan.dimensions == 3 and plan.planes is None
     usual = plan.width or (16 if volumes else 32)
     width = usual if settings.width == "auto" else settings.width
     stages = (
@@ -83,6 +83,7 @@ def build_network(config: Config, plan: Plan) -> keras.Model:
                 (*(plan.patch or ()), plan.channels),
                 plan.num_outputs,
                 strides=plan.strides,
+                flat=plan.planes is not None,
                 width=settings.width,
                 activation=settings.activation,
                 norm=settings.norm,

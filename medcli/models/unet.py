@@ -26,6 +26,7 @@ def build_unet(
     dropout: float = 0.0,
     encoder: str = "plain",
     deep_supervision: bool = True,
+    flat: bool = False,
 ) -> keras.Model:
     """An encoder of strided convolutions, a decoder of transposed ones.
 
@@ -38,13 +39,19 @@ def build_unet(
         strides: Stride per axis on entering each stage; the first stage's must be all ones.
         deep_supervision: Also give logits at the lower resolutions but the two coarsest; the outputs are then a list
             from full to coarse resolution.
+        flat: A 2D network over a volume: the planes of the input are channels, and the output, with one plane, is what
+            it says of the middle one.
     """
-    axes = len(input_shape) - 1
+    axes = len(input_shape) - 1 - flat
     stages = len(strides)
     filters = stage_filters(width, stages)
     style: dict[str, Any] = {"norm": norm, "activation": activation}
 
     inputs = x = keras.Input(input_shape, name="image")
+    if flat:
+        strides = [stride[1:] for stride in strides]
+        x = layers.Permute((2, 3, 1, 4), name="planes_last")(x)
+        x = layers.Reshape((*input_shape[1:3], input_shape[0] * input_shape[3]), name="planes_as_channels")(x)
     skips = []
     for stage in range(stages):
         name, stride = f"down{stage + 1}", tuple(strides[stage])
@@ -74,6 +81,11 @@ def build_unet(
     outputs = [
         logits(level, num_outputs, axes, name=f"logits{index + 1}") for index, level in enumerate(kept)
     ]
+    if flat:
+        outputs = [
+            layers.Reshape((1, *output.shape[1:]), dtype="float32", name=f"plane{index + 1}")(output)
+            for index, output in enumerate(outputs)
+        ]
     return keras.Model(inputs, outputs if deep_supervision else outputs[0], name="unet")
 
 

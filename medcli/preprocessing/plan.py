@@ -60,6 +60,8 @@ class Plan(BaseModel):
         cost: Segmentation: what training is expected to take (`medcli.preprocessing.network_cost`): parameters, GFLOP
             of a patch forward, memory in GB, seconds of a step, and steps in `train.max_minutes`.
         strides: U-Net: stride per axis on entering each stage; the first is all ones.
+        planes: Segmentation of volumes by a 2D network: how many neighbouring planes it sees (odd; it answers for the
+            middle one), also the first number of `patch`; None: the network has as many axes as the images.
         augmentations: Segmentation: which changes augmentation may make; None: plans of earlier versions.
         oversampling: Segmentation: how many times as often the cases with a rare class are drawn, by its name.
         reasons: For every decision the rule and the numbers behind it.
@@ -91,6 +93,7 @@ class Plan(BaseModel):
     batch_size: int
     stages: int
     strides: list[list[int]] = []
+    planes: int | None = None
     augmentations: list[str] | None = None
     width: int | None = None
     cost: dict[str, float] = {}

@@ -1,14 +1,15 @@
-"""How large patches and batches are and how deep the network is: from the sizes of the prepared images."""
+"""How many axes the network has, how large its patches, how deep it is: from the sizes of the prepared images."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from medcli.config.schema import Config
 from medcli.errors import ConfigError
 from medcli.preprocessing.plan_budget import Budget, Draft, Machine
+from medcli.preprocessing.plan_planes import decide_planes
 
 COARSEST_EDGE = 4
 """No axis is halved below this many voxels."""
@@ -30,7 +31,7 @@ SMALL_PICTURE = 64
 
 @dataclass(frozen=True)
 class Network:
-    """What `Plan` says of the network: patch (segmentation), batch size, stages, strides, width and cost (U-Net)."""
+    """What `Plan` says of the network: patch (segmentation), batch size, and of a U-Net stages, strides and so on."""
 
     patch: tuple[int, ...] | None
     batch_size: int
@@ -38,6 +39,7 @@ class Network:
     strides: tuple[tuple[int, ...], ...]
     width: int | None = None
     cost: dict[str, float] = field(default_factory=dict)
+    planes: int | None = None
 
 
 def decide_network(
@@ -61,6 +63,24 @@ def decide_network(
     if config.task != "segmentation":
         assert size is not None
         return _whole_images(config, size, reasons)
+    planes = decide_planes(config, shapes, spacing, reasons)
+    if planes is None:
+        return _patches(config, shapes, spacing, reasons, channels, outputs)
+    shapes, spacing = [shape[1:] for shape in shapes], spacing[1:] if spacing else None
+    flat = _patches(config, shapes, spacing, reasons, planes * channels, outputs)
+    strides = tuple((1, *stride) for stride in flat.strides)
+    return replace(flat, patch=(planes, *(flat.patch or ())), strides=strides, planes=planes)
+
+
+def _patches(
+    config: Config,
+    shapes: Sequence[tuple[int, ...]],
+    spacing: Sequence[float] | None,
+    reasons: dict[str, str],
+    channels: int,
+    outputs: int,
+) -> Network:
+    """For networks with as many axes as these shapes."""
     median = tuple(math.ceil(n) for n in np.median(shapes, axis=0))
     spacing = tuple(spacing) if spacing else (1.0,) * len(median)
     fixed = config.train.patch if isinstance(config.train.patch, list) else None

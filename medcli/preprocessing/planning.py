@@ -107,6 +107,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         batch_size=network.batch_size,
         stages=network.stages,
         strides=[list(stride) for stride in network.strides],
+        planes=network.planes,
         augmentations=augmentations,
         width=network.width,
         cost=network.cost,

@@ -22,6 +22,7 @@ from medcli.preprocessing.prepared import Prepared, Record
 from medcli.preprocessing.regions import class_mask, decoded, members_mask
 from medcli.sliding import Slabs, sliding_window
 from medcli.tasks.fairness import balanced_draw, by_group, chosen_by
+from medcli.tasks.planes import NeighbouringPlanes, of_planes
 from medcli.tasks.running import Runner, first
 from medcli.tasks.target import Target, covering, cut, one_hot
 
@@ -120,9 +121,13 @@ class Segmentation:
         self, image: np.ndarray, region: np.ndarray, index: int, probability: float, windows: int, layers
     ) -> Target:
         patch = tuple(self.plan.patch or region.shape)
+        said = patch if self.plan.planes is None else (1, *patch[1:])
+        beside = (patch[0] - said[0]) // 2
         parts = []
-        for start in covering(region, patch, windows):
+        for place in covering(region, said, windows):
+            start = (place[0] - beside, *place[1:])
             inside = cut(region, start, patch)
+            inside[:beside] = inside[beside + said[0] :] = False  # the network answers for the middle plane
             chosen = one_hot(index + self.plan.num_outputs - self.plan.num_classes, self.plan.num_outputs)
             parts.append(
                 Target(
@@ -138,7 +143,8 @@ class Segmentation:
             )
         covered = np.zeros(region.shape, bool)
         for part in parts:
-            covered |= cut(np.ones(patch, bool), [-begin for begin in part.start], region.shape)
+            place = (part.start[0] + beside, *part.start[1:])
+            covered |= cut(np.ones(said, bool), [-begin for begin in place], region.shape)
         share = float((region & covered).sum() / region.sum())
         return replace(parts[0], others=tuple(parts[1:]), share=share)
 
@@ -172,10 +178,16 @@ class Segmentation:
 
     def _slabs(self, predict_batch, image: np.ndarray, *, more: int = 0, **settings) -> Slabs:
         """`more`: Outputs of `predict_batch` beyond the classes."""
+        source: Any = image
+        patch, count = self.plan.patch or image.shape[:-1], self.plan.planes
+        if count is not None:
+            predict_batch, source = of_planes(predict_batch, count), NeighbouringPlanes(image, count)
+            patch = (1, *patch[1:])
+            settings["flips"] = (1, 2) if settings["flips"] else ()
         return sliding_window(
             predict_batch,
-            image,
-            patch=self.plan.patch or image.shape[:-1],
+            source,
+            patch=patch,
             num_outputs=self.plan.num_classes + 1 + more,
             batch_size=self.config.predict.batch_size,
             margin=MARGIN,

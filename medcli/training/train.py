@@ -166,6 +166,12 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
             "run `medcli preprocess` again."
         )
     plan, settings = prepared.plan, config.train
+    planes = config.model.planes
+    if planes != "auto" and plan.planes != (None if planes == "all" else planes):
+        raise RunError(
+            f"{prepared.folder}: was planned for model.planes: {plan.planes or 'all'}, the config says {planes}; "
+            "run `medcli preprocess` again, which takes only a moment."
+        )
     update: dict[str, Any] = {}
     if settings.batch_size != "auto":
         update["batch_size"] = settings.batch_size
