@@ -83,4 +83,4 @@ class MeanNetwork:
 
 
 def _seen_as(plan: Plan) -> tuple[int, ...]:
-    return tuple(plan.patch or ())
+    return (plan.planes or 0, *(plan.patch or ()))

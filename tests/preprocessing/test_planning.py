@@ -79,7 +79,8 @@ def test_hippocampus_like_volumes():
 def test_anisotropic_volumes():
     """5 mm planes wait until rows and columns have reached 2.8 mm, which 5 is not more than twice of."""
     scans = [seen((30, 320, 320), (5.0, 0.7, 0.7))] * 4
-    plan = plan_of("segmentation", scans)
+    assert plan_of("segmentation", scans).planes == 3
+    plan = plan_of("segmentation", scans, model={"planes": "all"})
     assert plan.spacing == [5.0, 0.7, 0.7]
     assert plan.strides[:3] == [[1, 1, 1], [1, 2, 2], [1, 2, 2]]
     assert plan.strides[3] == [2, 2, 2]
