@@ -14,7 +14,7 @@ MAX_WIDTH = 320
 
 TRAINING_FLOPS = 3
 """Times the forward pass: forward, and backward to the inputs and to the kernels."""
-KEPT = 1.2
+KEPT = 1.0
 """Bytes at the peak of a training step per byte of all layers' outputs: what is kept for going back, and gradients on
 the way. Measured on a CPU; see `docs/preprocessing.md`."""
 STATE_BYTES = 20

@@ -17,7 +17,7 @@ from medcli.errors import ConfigError
 from medcli.machine import cpu_cores, cpu_flags, cpu_has_bf16, gpu_memory_bytes, memory_bytes
 from medcli.preprocessing.network_cost import Cost, unet_cost
 
-LEAST_STEPS = 200
+LEAST_STEPS = 100
 """A network that is trained for fewer steps would learn more if it were smaller."""
 LEAST_BATCH, LEAST_WIDTH, MOST_WIDTH = 2, 8, 32
 SHRINK = 0.8
@@ -26,7 +26,7 @@ SHARE_OF_MEMORY, SHARE_OF_GPU = 0.7, 0.9
 TRAINING_SHARE = 0.85
 """Of the time, the rest being validation and start."""
 GFLOPS_GPU = 5000.0
-GFLOPS_PER_CORE = {"bfloat16": 110.0, "float32, AVX-512": 55.0, "float32": 20.0}
+GFLOPS_PER_CORE = {"bfloat16": 110.0, "float32, AVX-512": 55.0, "float32": 30.0}
 """What a training step achieves; measured with `benchmarks/training.py`, on two cores."""
 
 Shape = tuple[int, ...]

@@ -75,11 +75,11 @@ def test_memory_that_cannot_be_kept_is_refused(machine):
 
 def test_a_short_time_asks_for_a_smaller_network(machine):
     found, reasons = decided(max_minutes=600)
-    assert found.width == 16 and found.cost["steps"] > 200
-    short, reasons = decided(max_minutes=5)
+    assert found.width == 16 and found.cost["steps"] > 100
+    short, reasons = decided(max_minutes=3)
     assert short.width == 8
-    assert "more than 200 steps in train.max_minutes" in reasons["width"]
-    assert "fewer than 200: more time or a smaller network would serve" in decided(max_minutes=0.5)[1]["cost"]
+    assert "more than 100 steps in train.max_minutes" in reasons["width"]
+    assert "fewer than 100: more time or a smaller network would serve" in decided(max_minutes=0.5)[1]["cost"]
 
 
 def test_what_the_config_fixes_stays(machine):
