@@ -220,7 +220,7 @@ def create_run(
     """
     started = (folder / "config.yaml").is_file()
     if started and resume:
-        _check_same(load_config(folder / "config.yaml"), config, folder)
+        check_same(load_config(folder / "config.yaml"), config, folder)
         sweep(folder)
         sweep(folder / CHECKPOINTS)
         return
@@ -243,7 +243,8 @@ def create_run(
 FREE_TO_CHANGE = {"prepared", "run", "name", "evaluate", "predict", "card"}
 
 
-def _check_same(before: Config, now: Config, folder: Path) -> None:
+def check_same(before: Config, now: Config, folder: Path) -> None:
+    """Raises RunError when what is to be continued was started with settings that give something else."""
     old, new = before.model_dump(exclude=FREE_TO_CHANGE), now.model_dump(exclude=FREE_TO_CHANGE)
     old["data"].pop("root"), new["data"].pop("root")
     changed = sorted(

@@ -26,7 +26,7 @@ ORDER = (
     {"prediction"},
     {"explain"},
     {"evaluation"},
-    {"ensemble"},
+    {"ensemble", "search"},
     {"doctor", "deidentify", "audit"},
     {"cli"},
     {"__main__"},

@@ -23,7 +23,7 @@ keras = pytest.importorskip("keras")
 from medcli.preprocessing.prepared import Prepared  # noqa: E402
 from medcli.tasks.base import Ensembled  # noqa: E402
 from medcli.tasks.choose import task_for  # noqa: E402
-from medcli.tasks.ensemble import Ensemble  # noqa: E402
+from medcli.tasks.ensemble import Ensemble, MeanNetwork  # noqa: E402
 
 
 @pytest.mark.parametrize("task", ["segmentation", "classification"])
@@ -47,6 +47,19 @@ def test_networks_without_training(tmp_path, task):
     else:
         np.testing.assert_array_equal(found[1], [results[1] for results in alone])
         np.testing.assert_array_equal(two[0], [alone[0][0], alone[2][0]])
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_the_mean_of_networks_is_one_of_probabilities(independent):
+    import tensorflow as tf
+
+    logits = np.random.default_rng(0).normal(0, 3, (2, 4, 5, 3)).astype(np.float32)
+    chance = tf.sigmoid if independent else tf.nn.softmax
+    joined = MeanNetwork(
+        [lambda *_, k=k, **__: tf.constant(logits[k]) for k in range(2)], independent=independent
+    )
+    expected = (chance(logits[0]).numpy() + chance(logits[1]).numpy()) / 2
+    np.testing.assert_allclose(chance(joined(None)).numpy(), expected, rtol=1e-4, atol=1e-7)
 
 
 class Says:

@@ -20,6 +20,7 @@ from medcli.cli import (
     preprocess,
     report,
     sample,
+    search,
     train,
 )
 
@@ -63,6 +64,7 @@ app.command()(plan.plan)
 app.command()(features.features)
 app.command()(preprocess.preprocess)
 app.command()(train.train)
+app.command()(search.search)
 app.command()(ensemble.ensemble)
 app.command()(evaluate.evaluate)
 app.command()(report.report)

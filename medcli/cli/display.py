@@ -77,20 +77,21 @@ class TrainingDisplay:
     def __call__(self, event: Mapping[str, Any]) -> None:
         if self._bars is None:
             return
-        fold = f"fold {event['fold']} of 0 to {event['folds'] - 1}: " if "folds" in event else ""
+        of = f"fold {event['fold']} of 0 to {event['folds'] - 1}: " if "folds" in event else ""
+        of = f"trial {event['trial']}: " if "trial" in event else of
         match event["event"]:
             case "start":
-                self._bars.console.print(f"{fold}{start_line(event)}", markup=False)
+                self._bars.console.print(f"{of}{start_line(event)}", markup=False)
                 self._measured = ""
             case "skipped":
-                self._bars.console.print(f"{fold}finished before", markup=False)
+                self._bars.console.print(f"{of}finished before", markup=False)
             case "failed":
-                self._bars.console.print(f"{fold}failed: {event['reason']}", markup=False)
+                self._bars.console.print(f"{of}failed: {event['reason']}", markup=False)
             case "groups" if event["left_alone"]:
                 listed = "; ".join(f"{name}: {reason}" for name, reason in event["left_alone"].items())
                 self._bars.console.print(f"groups left alone: {listed}", markup=False)
             case "step":
-                text = f"{fold}{step_line(event)}  {self._measured}"
+                text = f"{of}{step_line(event)}  {self._measured}"
                 self._bars.update(self._task, description=text, completed=event["step"], total=event["steps"])
             case "stage":
                 self._bars.update(
@@ -105,7 +106,7 @@ class TrainingDisplay:
                     markup=False,
                 )
             case "epoch" if event.get("validated"):
-                self._bars.console.print(f"{fold}{epoch_line(event)}", markup=False)
+                self._bars.console.print(f"{of}{epoch_line(event)}", markup=False)
                 self._measured = measures(event)
 
 

@@ -108,7 +108,8 @@ def check_alike(members: Sequence[Run]) -> None:
                 f"{pair}: one knows the classes {', '.join(first.plan.classes)}, the other "
                 f"{', '.join(other.plan.classes)}; an ensemble needs the same ones in the same order."
             )
-        differing = [name for name in SHAPING if getattr(other.plan, name) != getattr(first.plan, name)]
+        shaping = [*SHAPING, "regions"]
+        differing = [name for name in shaping if getattr(other.plan, name) != getattr(first.plan, name)]
         if differing:
             raise DataError(
                 f"{pair}: images are prepared differently for them ({', '.join(differing)} of plan.yaml); train them "

@@ -50,7 +50,8 @@ class Ensemble:
         if len(voters) == 1:
             return models[voters[0]]
         if voters not in self._joined:
-            self._joined[voters] = MeanNetwork([models[one] for one in voters])
+            chosen = [models[one] for one in voters]
+            self._joined[voters] = MeanNetwork(chosen, independent=bool(self.plan.regions))
         return self._joined[voters]
 
     def _mean(self, voters: Sequence[int], models, image: np.ndarray) -> Slabs:
@@ -72,14 +73,22 @@ class Ensemble:
 
 
 class MeanNetwork:
-    """Called like a network; gives logits whose softmax is the mean of the networks' softmax."""
+    """Called like a network; gives logits whose softmax (`independent`: sigmoid) is the mean of the networks'."""
 
-    def __init__(self, models: Sequence[Any]):
-        self.models = list(models)
+    def __init__(self, models: Sequence[Any], *, independent: bool = False):
+        self.models, self.independent = list(models), independent
 
     def __call__(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
-        chances = [tf.nn.softmax(first(model(images, training=training))) for model in self.models]
-        return tf.math.log(tf.maximum(tf.add_n(chances) / len(chances), 1e-30))
+        logits = [first(model(images, training=training)) for model in self.models]
+        if not self.independent:
+            return _log_mean([tf.nn.softmax(one) for one in logits])
+        return _log_mean([tf.sigmoid(one) for one in logits]) - _log_mean(
+            [tf.sigmoid(-one) for one in logits]
+        )
+
+
+def _log_mean(chances: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.math.log(tf.maximum(tf.add_n(chances) / len(chances), 1e-30))
 
 
 def _seen_as(plan: Plan) -> tuple[int, ...]:

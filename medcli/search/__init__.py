@@ -1,0 +1,1 @@
+"""`medcli search`: settings of network and training, chosen by the validation part within a stated time."""
