@@ -27,7 +27,7 @@ TRAINING_SHARE = 0.85
 """Of the time, the rest being validation and start."""
 GFLOPS_GPU = 5000.0
 GFLOPS_PER_CORE = {"bfloat16": 110.0, "float32, AVX-512": 55.0, "float32": 30.0}
-"""What a training step achieves; measured with `benchmarks/training.py`, on two cores."""
+"""What a training step achieves on two cores; see docs/preprocessing.md."""
 
 Shape = tuple[int, ...]
 Propose = Callable[[float], tuple[Shape, tuple[Shape, ...]]]
