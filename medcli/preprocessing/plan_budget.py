@@ -128,7 +128,7 @@ class Budget:
         return self._within_time(draft)
 
     def _within_memory(self, draft: Draft) -> Draft:
-        why = f"the memory budget of {self.memory / 1e9:.3g} GB allows no more"
+        why = f"lowered: the memory budget of {self.memory / 1e9:.3g} GB allows no more"
         while not self.fits(draft):
             if self.free_batch and draft.batch > LEAST_BATCH:
                 draft = self._changed("batch_size", why, replace(draft, batch=draft.batch - 1))
@@ -183,7 +183,7 @@ class Budget:
         return draft
 
     def _within_time(self, draft: Draft) -> Draft:
-        why = f"more than {LEAST_STEPS} steps in train.max_minutes"
+        why = f"lowered so that {LEAST_STEPS} steps fit into train.max_minutes"
         while self.steps(draft) < LEAST_STEPS:
             if self.free_batch and draft.batch > LEAST_BATCH:
                 draft = self._changed(

@@ -46,7 +46,7 @@ def test_short_memory_lowers_batch_then_patch_then_width(machine):
     machine(memory=0.8 * decided(pictures)[0].cost["memory_gb"])
     flat, reasons = decided(pictures)
     assert flat.patch == (256, 256) and 2 <= flat.batch_size < 8
-    assert "; the memory budget of " in reasons["batch_size"]
+    assert "; lowered: the memory budget of " in reasons["batch_size"]
     machine()
     machine(memory=0.8 * decided()[0].cost["memory_gb"])
     found, reasons = decided()
@@ -78,7 +78,7 @@ def test_a_short_time_asks_for_a_smaller_network(machine):
     assert found.width == 16 and found.cost["steps"] > 100
     short, reasons = decided(max_minutes=3)
     assert short.width == 8
-    assert "more than 100 steps in train.max_minutes" in reasons["width"]
+    assert "lowered so that 100 steps fit into train.max_minutes" in reasons["width"]
     assert "fewer than 100: more time or a smaller network would serve" in decided(max_minutes=0.5)[1]["cost"]
 
 
