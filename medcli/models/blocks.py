@@ -22,6 +22,7 @@ class FusedBatchNormalization(layers.Layer):
         super().__init__(**kwargs)
         self.momentum = momentum
         self.epsilon = epsilon
+        self.folded = False
 
     def build(self, input_shape):
         shape = (input_shape[-1],)
@@ -37,7 +38,18 @@ class FusedBatchNormalization(layers.Layer):
         self.moving_mean = weight("moving_mean", "zeros", False)
         self.moving_variance = weight("moving_variance", "ones", False)
 
+    def fold(self, shift):
+        """From now on only add `shift` (channels,), since the factor went into the layer before; no more training."""
+        ones = tf.ones_like(self.gamma.value)
+        self.gamma.assign(ones)
+        self.beta.assign(shift)
+        self.moving_mean.assign(tf.zeros_like(ones))
+        self.moving_variance.assign(ones - self.epsilon)
+        self.folded = True
+
     def call(self, inputs, training=False):
+        if self.folded:
+            return tf.nn.bias_add(inputs, tf.cast(self.beta.value, inputs.dtype))
         x = inputs
         if len(inputs.shape) == 5:
             size = tf.shape(inputs)

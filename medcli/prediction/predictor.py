@@ -115,7 +115,7 @@ class Predictor:
             loaded = cls(
                 run,
                 run.task,
-                run.load_model(policy),
+                folded(run.load_model(policy)),
                 Calibration.of(run),
                 operating=Operating.of(run),
                 postprocessing=Postprocessing.of(run),
@@ -335,6 +335,15 @@ class Predictor:
     def _limits(self) -> np.ndarray | None:
         """From which probability each class's outer mask begins; without a promise the mask is the whole image."""
         return None if self.refusal is None else np.nan_to_num(self.refusal.limits, nan=0.0)
+
+
+def folded(model: Any) -> Any:
+    """The network, or those of an ensemble, faster for prediction; see `medcli.models.fold`."""
+    from medcli.models.fold import fold_norms
+
+    for one in model if isinstance(model, tuple) else (model,):
+        fold_norms(one)
+    return model
 
 
 def _fits(read: Read, group: list[Read], together: int) -> bool:
