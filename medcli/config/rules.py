@@ -72,6 +72,8 @@ def _aims(config: Config) -> Iterator[tuple[Key, str]]:
         (name, value), *_ = aim.items()
         if name != "cost_fn" and value > 1:
             yield ("evaluate", "threshold"), f"expected a {name} above 0 and at most 1, got {value:g}"
+    if config.data.planes and (config.data.planes % 2 == 0 or config.task != "detection"):
+        yield ("data", "planes"), f"expected 0, or an odd number for detection, got {config.data.planes}"
     goal = config.predict.score_threshold
     if isinstance(goal, dict):
         ((kind, wanted),) = goal.items()

@@ -88,6 +88,7 @@ class Data(Section):
     lists: dict[Literal["train", "val", "test"], str] | None = Field(None, description="Text files that list the cases of each part (VOC's ImageSets).")
     include: str | None = Field(None, description="Only cases whose name matches this regular expression.")
     exclude: str | None = Field(None, description="No cases whose name matches this regular expression.")
+    planes: Annotated[int, Field(ge=0)] = Field(0, description="Detection in volumes: how many neighbouring planes are the channels of one picture (odd, say 3); boxes of neighbouring planes are linked to boxes of the volume. 0: the images are pictures.")
     split: Split = Field(Split(), description="How cases are divided.")
 
 

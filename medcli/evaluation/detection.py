@@ -24,6 +24,8 @@ from medcli.evaluation.detection_scores import (
     found_section,
     size_section,
 )
+from medcli.evaluation.detection_volumes import FILE as VOLUMES
+from medcli.evaluation.detection_volumes import Volumes
 from medcli.evaluation.judge import Detail, Judged, Measured, Plot, Values, shown_window, with_intervals
 from medcli.evaluation.plots import confusion_figure, froc_figure, precision_recall_figure
 from medcli.image import Image
@@ -54,6 +56,7 @@ class DetectionJudge:
         self._truth: list[Boxes] = []
         self._found: list[Boxes] = []
         self._album = Album(plan)
+        self._volumes = Volumes(plan)
 
     @cached_property
     def _operating(self) -> Operating | None:
@@ -71,6 +74,7 @@ class DetectionJudge:
         if truth is None:
             raise DataError("Expected an annotation with the true boxes, found none; annotate the case.")
         judged = self._judged(case.name, truth, found)
+        self._volumes.add(case, len(self._found) - 1)
         row = judged.row
         if prediction.controlled is not None:
             overlap = self.settings.iou_threshold
@@ -90,6 +94,8 @@ class DetectionJudge:
                 [_boxes(content["cases"][row["case"]][kind], kind, index) for kind in ("true", "found")]
                 for row in rows
             ]
+            volumes = folder / VOLUMES
+            self._volumes.restore(json.loads(volumes.read_text("utf-8")) if volumes.is_file() else {})
         except FileNotFoundError:
             raise RunError(f"{path} is missing; run `medcli evaluate --force` again.") from None
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -141,7 +147,12 @@ class DetectionJudge:
             return overall | more, by_class | more_by_class
 
         measured = with_intervals(measure, self.plan.classes, patients, extra=extra)
-        return replace(measured, sections=[found, sizes])
+        sections = [found, sizes]
+        if self._volumes.known:
+            section, numbers = self._volumes.section(self._found)
+            sections.insert(0, section)
+            measured.extra["volumes"] = numbers
+        return replace(measured, sections=sections)
 
     def details(self) -> list[Detail]:
         return self._album.details()
@@ -165,7 +176,7 @@ class DetectionJudge:
                 for name, found, truth in zip(cases, self._found, self._truth, strict=True)
             },
         }
-        return {FILE: content}
+        return {FILE: content} | ({VOLUMES: self._volumes.stored()} if self._volumes.known else {})
 
     def sample(self) -> Sample:
         return detection_sample(self._matches(metrics.THRESHOLDS), self._every())

@@ -124,6 +124,9 @@ def _other(run: Run, data: Config, wanted: str | None) -> Selection:
         raise ConfigError(
             f"--data: the run is for {run.plan.task}, the config for {data.task}; give one for the same task."
         )
+    if run.config.data.planes:
+        planes = {"planes": run.config.data.planes}
+        data = data.model_copy(update={"data": data.data.model_copy(update=planes)})
     discovery = discover(data, for_training=False)
     part = wanted or "all"
     plan = run.plan

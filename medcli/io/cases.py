@@ -9,6 +9,7 @@ from medcli.errors import ConfigError, DataError
 from medcli.io.found import Found, listing
 from medcli.io.join import check_splits, join_table, keep_named, name_patients, name_the_rest, read_lists
 from medcli.io.layouts import cifar, coco, folders, masks, nnunet, npz, table, voc, yolo
+from medcli.io.planes import by_plane
 from medcli.io.recognise import recognise
 
 Layout = tuple[Callable[[Data, str], Found], tuple[str, ...]]
@@ -89,6 +90,8 @@ def discover(config: Config, *, for_training: bool = True, torn_patients: bool =
         check_splits(found.cases)
     if config.task == "classification" and for_training:
         _check_classes(found)
+    if data.planes:
+        found.cases = by_plane(found.cases, data.planes)
     return Discovery(
         found.cases,
         found.classes,

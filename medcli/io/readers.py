@@ -11,6 +11,7 @@ from medcli.errors import FormatError
 from medcli.image import Image
 from medcli.io.faults import explained
 from medcli.io.grid import on_grid
+from medcli.io.planes import read_plane, volume_of
 
 # The modules of the formats are imported when a file of that format is read, since their libraries load
 # slowly.
@@ -115,6 +116,9 @@ def read_image(source: Source | Path | str) -> Image:
         FormatError: When it cannot be read as what it claims to be; the message is one sentence.
     """
     source = source if isinstance(source, Source) else Source(Path(source))
+    plane = volume_of(source)
+    if plane is not None:
+        return read_plane(*plane)
     with explained(source.path, "image"):
         image = format_of(source.path).read(source)
         return image if image.array.flags.writeable else image.with_array(image.array.copy())

@@ -18,6 +18,8 @@ FULL = 3
 """An object that is seen on fewer planes than this has its score lowered in proportion."""
 ENDS = 0.5
 """Planes at the ends whose score is below this share of the best are cut off."""
+INSIDE = 0.7
+"""Of an object that lies by this share of its volume within a better one's box nothing is kept: a branch of it."""
 
 
 @dataclass
@@ -42,7 +44,7 @@ def link(planes: Sequence[Boxes], *, iou: float = IOU, near: float = NEAR, gap: 
     `iou` or lies close to; the pairs that overlap most are joined first, each object and each box once. What is left
     begins new objects. The score is the mean of an object's `FULL` best planes, missing ones counting as zero, so a box
     on a single plane has a third of its score. The box reaches from the first to the last plane whose score is at
-    least `ENDS` of the best one, and around all boxes between.
+    least `ENDS` of the best one, and around all boxes between. What lies within a better box is dropped (`INSIDE`).
 
     Args:
         planes: One set of boxes per plane, in the order of the planes; in voxels, x along columns.
@@ -65,8 +67,23 @@ def link(planes: Sequence[Boxes], *, iou: float = IOU, near: float = NEAR, gap: 
         corners.append([track.planes[own][0], y0, x0, track.planes[own][-1] + 1, y1, x1])
         classes.append(track.kind)
         scores.append(best.sum() / FULL)
-    order = np.argsort(-np.array(scores), kind="stable") if scores else np.zeros(0, int)
-    return VolumeBoxes.of(np.array(corners).reshape(-1, 6), classes, scores).take(order)
+    found = VolumeBoxes.of(np.array(corners).reshape(-1, 6), classes, scores)
+    sizes = (found.corners[:, 3:] - found.corners[:, :3]).prod(-1)
+    return _without_fragments(found.take(np.lexsort((-sizes, -found.scores))))
+
+
+def _without_fragments(found: VolumeBoxes) -> VolumeBoxes:
+    """Without boxes that lie by `INSIDE` within a better one of their class; they come best first."""
+    low = np.maximum(found.corners[:, None, :3], found.corners[None, :, :3])
+    high = np.minimum(found.corners[:, None, 3:], found.corners[None, :, 3:])
+    both = np.clip(high - low, 0, None).prod(-1)
+    own = (found.corners[:, 3:] - found.corners[:, :3]).prod(-1)
+    within = (both >= INSIDE * own[None]) & (found.classes[:, None] == found.classes[None])  # [better, worse]
+    kept: list[int] = []
+    for number in range(len(found)):
+        if not within[kept, number].any():
+            kept.append(number)
+    return found.take(np.array(kept, int))
 
 
 def _extend(tracks: list[_Track], plane: int, boxes: Boxes, iou: float, near: float, gap: int) -> None:

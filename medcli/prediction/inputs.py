@@ -6,6 +6,7 @@ from pathlib import Path
 from medcli.case import Case, Source
 from medcli.errors import DataError
 from medcli.io.inputs import find_inputs, unique_names
+from medcli.io.planes import by_plane
 from medcli.io.readers import stem_of
 from medcli.run import Run
 
@@ -29,7 +30,9 @@ def cases_for(run: Run, inputs: Sequence[str | Path], out: Path | None = None) -
         cases = [case for case in cases if not _within(case, out.resolve())]
         if not cases:
             raise DataError(f"{out}: every input lies in the output folder; choose another with --out.")
-    return unique_names([*cases, *(Case(name=stem_of(path), images=(Source(path),)) for path in missing)])
+    cases = unique_names([*cases, *(Case(name=stem_of(path), images=(Source(path),)) for path in missing)])
+    planes = run.config.data.planes
+    return by_plane(cases, planes) if planes else cases
 
 
 def image_pattern(run: Run) -> str | Mapping[str, str] | None:

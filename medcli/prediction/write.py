@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite, nan
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ import numpy as np
 
 from medcli.boxes import Boxes
 from medcli.calibration import Calibration
-from medcli.case import Case
+from medcli.case import Case, Source
 from medcli.errors import RunError
 from medcli.files import atomic_path, write_csv, write_json
 from medcli.image import Image
@@ -20,6 +20,7 @@ from medcli.io.writers import write_labels, write_map, write_probabilities
 from medcli.metrics.decision import confidence
 from medcli.operating import Operating, is_found, thresholds_of
 from medcli.prediction.result import Prediction
+from medcli.prediction.write_volumes import planes_by_volume, write_objects
 from medcli.preprocessing.plan import Plan
 from medcli.refusal.learned import Answer, Refusal
 
@@ -66,7 +67,13 @@ def writer_for(
             decisions = Decisions(folder, names, BOXES) if kept else None
             thresholds = thresholds_of(operating, plan.num_classes)
             return BoxesWriter(
-                folder, plan, image_names(cases), decisions, thresholds=thresholds, found_only=found_only
+                folder,
+                plan,
+                image_names(cases),
+                decisions,
+                thresholds=thresholds,
+                found_only=found_only,
+                volumes=planes_by_volume(cases),
             )
         case "segmentation":
             return LabelsWriter(folder, plan, Decisions(folder, names, MASKS) if kept else None)
@@ -219,6 +226,7 @@ class BoxesWriter:
     Args:
         thresholds: (classes,) scores from which on boxes count as found.
         found_only: Only these are written.
+        volumes: Of cases that are planes: their boxes are linked, see `medcli.prediction.write_volumes`.
     """
 
     def __init__(
@@ -230,12 +238,13 @@ class BoxesWriter:
         *,
         thresholds: np.ndarray,
         found_only: bool = True,
+        volumes: Mapping[Source, Mapping[int, str]] | None = None,
     ):
         self.folder = folder
         self.plan = plan
         self.images = images
         self.decisions = decisions
-        self.thresholds, self.found_only = thresholds, found_only
+        self.thresholds, self.found_only, self.volumes = thresholds, found_only, volumes or {}
         names = [BOXES_FILE, *(["controlled.json"] if decisions is not None else [])]
         self.found: dict[str, dict[str, list[dict]]] = {name: {} for name in names}
 
@@ -264,6 +273,8 @@ class BoxesWriter:
         for file, found in self.found.items():
             write_json(self.folder / file, [box for name in self.images for box in found.get(name, [])])
         write_csv(self.folder / BOXES_TABLE, self._rows(), BOX_COLUMNS)
+        if self.volumes:
+            write_objects(self.folder, self.volumes, self.found[BOXES_FILE], self.plan.classes)
         if self.decisions is not None:
             self.decisions.flush()
 
@@ -306,7 +317,14 @@ class BoxesWriter:
         return by_image
 
     def remove(self, names: set[str]) -> None:
-        for name in (BOXES_FILE, BOXES_TABLE, "controlled.json", "decisions.csv"):
+        for name in (
+            BOXES_FILE,
+            BOXES_TABLE,
+            "objects.json",
+            "objects.csv",
+            "controlled.json",
+            "decisions.csv",
+        ):
             (self.folder / name).unlink(missing_ok=True)
 
 

@@ -260,7 +260,7 @@ class _Build:
         evidence = Evidence(
             known=[entry.scan for entry in known],
             train=[entry.scan for entry in training],
-            stacked=any(len(entry.case.images) > 1 for entry in known),
+            stacked=bool(self.config.data.planes) or any(len(entry.case.images) > 1 for entry in known),
         )
         plan = make_plan(self.config, evidence, rule, multi_label=found.multi_label)
         plan = plan.model_copy(update={"reasons": {"split": division.reason, **plan.reasons}})

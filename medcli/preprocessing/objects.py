@@ -12,6 +12,7 @@ from medcli.config.schema import Data
 from medcli.image import Image
 from medcli.preprocessing.labels import MANY, LabelRule
 from medcli.preprocessing.plan import Plan
+from medcli.volume_boxes import VolumeBoxes
 
 Objects = Literal["parts", "instances"]
 
@@ -75,8 +76,10 @@ def parts_of(masks: Sequence[np.ndarray], *, values_differ: bool = True) -> Part
 def parts_in(case: Case, image: Image, *, values_differ: bool = True) -> Parts:
     """Of the case's masks, each on the image's grid; FormatError when one is unreadable or does not fit."""
     from medcli.io.masks import read_mask
+    from medcli.io.planes import read_mask_planes, volume_of
 
-    masks = [read_mask([source], image) for source in case.masks]
+    planes = bool(case.images) and volume_of(case.images[0]) is not None
+    masks = read_mask_planes(case) if planes else [read_mask([source], image) for source in case.masks]
     return parts_of(masks, values_differ=values_differ)
 
 
@@ -105,6 +108,20 @@ def boxes_of(case: Case, parts: Parts, plan: Plan | LabelRule) -> Boxes:
         parts: Of the case, with `values_differ` unless `merged(plan)`.
         plan: Or the rule that goes into it.
     """
+    parts, index = _objects(case, parts, plan)
+    return Boxes.of(np.concatenate([parts.start[:, ::-1], parts.stop[:, ::-1]], axis=1), index)
+
+
+def volume_truth(case: Case, plan: Plan) -> VolumeBoxes:
+    """Of the whole volume that a plane's case is from."""
+    from medcli.io.planes import read_volume_masks
+
+    parts, index = _objects(case, parts_of(read_volume_masks(case), values_differ=not merged(plan)), plan)
+    return VolumeBoxes.of(np.concatenate([parts.start, parts.stop], axis=1), index)
+
+
+def _objects(case: Case, parts: Parts, plan: Plan | LabelRule) -> tuple[Parts, np.ndarray]:
+    """Parts and the class of each, parts of one instance as one."""
     index = _classes(case, parts, plan)
     parts, index = _taken(parts, index >= 0), index[index >= 0]
     if plan.objects == "instances":
@@ -112,7 +129,7 @@ def boxes_of(case: Case, parts: Parts, plan: Plan | LabelRule) -> Boxes:
         key = parts.file * span + parts.value
         index = index[np.unique(key, return_index=True)[1]]
         parts = parts.joined(key)
-    return Boxes.of(np.concatenate([parts.start[:, ::-1], parts.stop[:, ::-1]], axis=1), index)
+    return parts, index
 
 
 def merged(plan: Plan | LabelRule) -> bool:

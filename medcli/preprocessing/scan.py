@@ -188,8 +188,16 @@ def read_labels(case: Case, image: Image) -> np.ndarray | None:
     if not case.masks:
         return None
     from medcli.io.masks import read_mask
+    from medcli.io.planes import read_mask_planes, volume_of
 
-    return read_mask(case.masks, image)
+    if volume_of(case.images[0]) is None:
+        return read_mask(case.masks, image)
+    masks = read_mask_planes(case)
+    return (
+        masks[0]
+        if len(masks) == 1
+        else np.max([number * (m > 0) for number, m in enumerate(masks, 1)], axis=0)
+    )
 
 
 def labelled(mask: np.ndarray, ignore_label: int | None) -> np.ndarray:

@@ -94,7 +94,7 @@ def test_few_planes_lower_the_score_and_weak_ends_are_cut():
 
 def test_classes_are_not_linked_and_the_best_pairs_go_first():
     assert len(link([on((BOX, 0, 0.9)), on((BOX, 1, 0.9))])) == 2
-    found = link([on((BOX, 0, 0.9)), on((OTHER, 0, 0.5), (BOX, 0, 0.8))])
+    found = link([on((BOX, 0, 0.9)), on(([14, 10, 24, 20], 0, 0.5), (BOX, 0, 0.8))])
     assert len(found) == 2 and found.corners[0].tolist() == [0, 10, 10, 2, 20, 20]
 
 
@@ -102,6 +102,14 @@ def test_small_boxes_that_hardly_overlap_but_lie_close_are_linked():
     # 2 x 12 after 12 x 2 around one centre: IoU 4 / 44.
     assert len(link([on(([0, 5, 12, 7], 0, 0.9)), on(([5, 0, 7, 12], 0, 0.9))])) == 1
     assert len(link([on(([0, 0, 4, 4], 0, 0.9)), on(([4, 4, 8, 8], 0, 0.9))])) == 2
+
+
+def test_a_branch_within_a_better_box_is_no_object_of_its_own():
+    whole = on((BOX, 0, 0.9))
+    branch = on((BOX, 0, 0.9), ([11, 11, 15, 14], 0, 0.8))
+    assert len(link([whole, branch, branch, whole])) == 1
+    beside = on((BOX, 0, 0.9), ([18, 11, 24, 14], 0, 0.8))
+    assert len(link([whole, beside, beside, whole])) == 2
 
 
 def test_nothing_to_link():
