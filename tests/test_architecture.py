@@ -20,6 +20,7 @@ ORDER = (
     {"models"},
     {"losses"},
     {"metrics"},
+    {"instances"},
     {"tasks"},
     {"run", "calibration", "group_thresholds", "operating", "postprocessing", "refusal"},
     {"training"},

@@ -15,6 +15,10 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _losses(config)
     yield from _voxels(config)
     yield from _members(config)
+    if config.data.objects == "on" and config.data.regions is not None:
+        yield ("data", "objects"), "expected auto or off with data.regions: objects do not overlap"
+    if config.data.objects == "on" and config.task != "segmentation":
+        yield ("data", "objects"), f"expected auto or off for {config.task}: objects are those of masks"
     if config.train.keep == "last" and config.train.early_stopping is not None:
         yield ("train", "early_stopping"), "expected none with train.keep: last, since it waits for the best"
     yield from _fairness(config)

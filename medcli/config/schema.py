@@ -81,8 +81,9 @@ class Data(Section):
         description="Segmentation: regions that may overlap, each a list of classes, from the largest to the smallest, for example {whole: [edema, core, enhancing], core: [core, enhancing], enhancing: [enhancing]}. They, not the classes, are learned (one sigmoid each) and measured. A label image is written in their order, later over earlier.",
     )
     labels_are: Literal["auto", "ids", "binary", "instances"] = Field(
-        "auto", description="Masks: ids = value is the class; binary = anything above zero is the one class (0/255, 0/1); instances = every object has its own id, all of one class. Detection draws a box around every connected part (ids, binary) or id (instances)."
+        "auto", description="Masks: ids = value is the class; binary = anything above zero is the one class (0/255, 0/1); instances = every object has its own id, all of one class (with one file per class, a mapping, of that class), or with `*` in the pattern its own file. Detection draws a box around every connected part (ids, binary) or id (instances)."
     )
+    objects: Literal["auto", "on", "off"] = Field("auto", description="Segmentation: learn, predict and count single objects, each with a number of its own, and not only the class of every voxel. auto: where the masks number objects; on: of other masks the connected parts of every label.")
     ignore_label: Annotated[int, Field(ge=0)] | None = Field(None, description="Segmentation: value in the masks of voxels that nobody labelled: they count neither in training nor in evaluation, and patches are drawn where labels are. 0 is allowed where the background has an id of its own (one that data.classes does not name).")
     patient: str | None = Field(None, description="Regular expression with one group that takes the patient from the case's name, for example `^(\\d+)` .")
     lists: dict[Literal["train", "val", "test"], str] | None = Field(None, description="Text files that list the cases of each part (VOC's ImageSets).")

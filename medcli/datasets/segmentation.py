@@ -14,7 +14,7 @@ from medcli.datasets import appearance, deform
 from medcli.datasets.augment import STRENGTHS, uniform
 from medcli.datasets.classification import flip_axes
 from medcli.datasets.draw import Draw, EachOnce, Repeated
-from medcli.datasets.store import image_store, label_store, sample_seed
+from medcli.datasets.store import ArrayStore, image_store, label_store, sample_seed
 from medcli.preprocessing.labels import IGNORE
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
@@ -66,11 +66,15 @@ class SegmentationSet:
         )
         self.appearance_axes = tuple(range(len(self.patch)))[0 if "tilt" in self.allowed else -2 :]
         self.channels, self._classes = plan.channels, plan.num_classes
+        self.spacing = plan.spacing
         self._images = image_store(prepared, records, config.train.cache_gb)
-        self._labels = label_store(prepared, records, config.train.cache_gb)
+        self._labels = self._label_store(prepared, records, config.train.cache_gb)
         self._sparse = plan.ignore_label is not None
         positions, counts = labelled_positions(prepared, records, plan, config.seed)
         self._positions, self._counts = tf.constant(positions), tf.constant(counts)
+
+    def _label_store(self, prepared: Prepared, records: Sequence[Record], cache_gb: float) -> ArrayStore:
+        return label_store(prepared, records, cache_gb)
 
     def sample(self, number):
         index = self._draw(number)

@@ -59,16 +59,18 @@ class ArrayStore:
 
 def image_store(prepared: Prepared, records: Sequence[Record], cache_gb: float) -> ArrayStore:
     """Images as float16, in memory when all of them take at most `cache_gb` GiB that way."""
-    arrays = [prepared.image(record, mapped=True) for record in records]
-    fits = sum(array.size for array in arrays) * 2 <= cache_gb * 2**30
-    return ArrayStore(arrays, dtype="float16", in_memory=fits)
+    return held([prepared.image(record, mapped=True) for record in records], "float16", cache_gb)
 
 
 def label_store(prepared: Prepared, records: Sequence[Record], cache_gb: float) -> ArrayStore:
     """Label ids as uint8, held like `image_store`."""
-    arrays = [prepared.label(record, mapped=True) for record in records]
-    fits = sum(array.size for array in arrays) <= cache_gb * 2**30
-    return ArrayStore(arrays, dtype="uint8", in_memory=fits)
+    return held([prepared.label(record, mapped=True) for record in records], "uint8", cache_gb)
+
+
+def held(arrays: Sequence[np.ndarray], dtype: str, cache_gb: float) -> ArrayStore:
+    """In memory when all of them take at most `cache_gb` GiB as this dtype."""
+    fits = sum(array.size for array in arrays) * tf.as_dtype(dtype).size <= cache_gb * 2**30
+    return ArrayStore(arrays, dtype=dtype, in_memory=fits)
 
 
 def shuffled(number: tf.Tensor, count: int, seed: int) -> tf.Tensor:

@@ -21,6 +21,10 @@ def judge_for(plan: Plan, settings: Evaluate, run: Run | None = None, *, own: bo
             from medcli.evaluation.detection import DetectionJudge
 
             return DetectionJudge(plan, settings, run)
+        case "segmentation" if plan.single_objects:
+            from medcli.evaluation.objects import ObjectsJudge
+
+            return ObjectsJudge(plan, settings)
         case "segmentation":
             from medcli.evaluation.segmentation import SegmentationJudge
 

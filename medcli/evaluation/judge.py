@@ -62,6 +62,7 @@ class Judged:
     Attributes:
         row: Its line in cases.csv.
         quality: What the worst and the best cases are chosen by, larger is better; NaN: not to be shown.
+        shown_by: What the worst and the best cases are chosen by instead of the quality; None: the quality.
         caption: One line for its picture.
         draw: Gives its picture, uint8 RGB; None: the image is not at hand.
     """
@@ -70,6 +71,11 @@ class Judged:
     quality: float
     caption: str
     draw: Callable[[], np.ndarray] | None = None
+    shown_by: float | None = None
+
+    @property
+    def rank(self) -> float:
+        return self.quality if self.shown_by is None else self.shown_by
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,11 +243,11 @@ class Extremes:
         self._seen = 0
 
     def add(self, judged: Judged, case: str) -> None:
-        if np.isnan(judged.quality) or self.most == 0 or judged.draw is None:
+        if np.isnan(judged.rank) or self.most == 0 or judged.draw is None:
             return
         self._seen += 1
         drawn = None
-        for kept, key in ((self._worst, judged.quality), (self._best, -judged.quality)):
+        for kept, key in ((self._worst, judged.rank), (self._best, -judged.rank)):
             if len(kept) == self.most and key >= kept[-1][0]:
                 continue
             drawn = judged.draw() if drawn is None else drawn

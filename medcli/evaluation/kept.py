@@ -32,7 +32,7 @@ TAKEN = {"case", "patient", "split", "status", "seconds", "truth", "predicted", 
     "decision", "set", "refer", "refused", "p_unlike", "unlikeness", "expected_quality",
     "objects", "hits", "missed", "false", "f1",
     "dice", "iou", "hd95", "asd", "nsd", "volume_error", "distances_in",
-    "lesion_sensitivity", "lesion_precision", "cldice",
+    "lesion_sensitivity", "lesion_precision", "cldice", "ap50", "ap75", "ap50_90", "found", "merged", "split_up",
 }  # fmt: skip
 """Columns of cases.csv that a group column must not hide."""
 OK = "ok"

@@ -46,6 +46,21 @@ TITLES: dict[str, tuple[str, str]] = {
         "Lesion precision",
         "True regions touched, over these and predicted regions that touch none.",
     ),
+    "ap75": ("AP .75", "Average precision at IoU .75."),
+    "ap50_90": (
+        "AP .50:.90",
+        "Objects: TP / (TP + FP + FN), mean over IoU .50 to .90, then over the images.",
+    ),
+    "pq": ("Panoptic quality", "Objects of all images: SQ x RQ."),
+    "sq": ("SQ", "Segmentation quality: mean IoU of the objects that match at IoU .50."),
+    "rq": ("RQ", "Recognition quality: F1 of the objects at IoU .50."),
+    "ap50_pooled": ("AP .50, all objects", "TP / (TP + FP + FN) at IoU .50 over the objects of all images."),
+    "ap50_90_pooled": ("AP .50:.90, all objects", "The same, mean over IoU .50 to .90."),
+    "ap50_ranked": (
+        "AP .50, ranked",
+        "Area under precision and recall at IoU .50, objects ranked by their probability (COCO).",
+    ),
+    "ap50_90_ranked": ("AP .50:.90, ranked", "The same, mean over IoU .50 to .90."),
     "cldice": (
         "Centreline Dice",
         "How much of the centrelines lies within the other; broken vessels lower it.",

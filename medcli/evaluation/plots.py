@@ -116,6 +116,16 @@ def score_figure(curves: Mapping[str, tuple["ScoreCurve", float]]) -> "Figure":
     return figure
 
 
+def levels_figure(levels: np.ndarray, values: np.ndarray) -> "Figure":
+    """Average precision of objects against the IoU from which they count as found."""
+    figure, axes = _axes()
+    axes.plot(levels, values, marker="o", markersize=4)
+    axes.set(
+        ylim=(-0.01, 1.02), xlabel="IoU", ylabel="TP / (TP + FP + FN)", title="Objects found and outlined"
+    )
+    return figure
+
+
 def froc_figure(curves: Curves, rates: Sequence[float]) -> "Figure":
     """(false positives per image, sensitivity) per label; the x axis is logarithmic over `rates`."""
     figure, axes = _axes()

@@ -30,15 +30,15 @@ MM = "mm"
 class SegmentationJudge:
     """See `Judge`."""
 
-    headline = ("dice", "nsd", "hd95", "asd", "volume_error")
+    headline: tuple[str, ...] = ("dice", "nsd", "hd95", "asd", "volume_error")
     gaps = SEGMENTATION_GAPS
     robust_names = ("dice",)
     wide = True
 
     def __init__(self, plan: Plan, settings: Evaluate) -> None:
         self.plan, self.settings = plan, settings
-        self.overall_names = (*metrics.PER_CLASS, *((metrics.CENTRELINE,) if settings.centreline else ()))
-        self.class_names = self.group_names = self.overall_names
+        self.voxel_names = (*metrics.PER_CLASS, *((metrics.CENTRELINE,) if settings.centreline else ()))
+        self.overall_names = self.class_names = self.group_names = self.voxel_names
         self._cases: list[dict[str, np.ndarray]] = []
         self._in_mm = True
         self._shown: list[np.ndarray] = []
@@ -115,13 +115,13 @@ class SegmentationJudge:
         classes = self.plan.classes
         columns = {
             name: [f"{name}/{label}" if len(classes) > 1 else name for label in classes]
-            for name in self.overall_names
+            for name in self.voxel_names
         }
         values = {
             name: np.array([float(line[column] or "nan") for column in found])
             for name, found in columns.items()
         }
-        own = (*self.overall_names, *(column for found in columns.values() for column in found))
+        own = (*self.voxel_names, *(column for found in columns.values() for column in found))
         sizes = [column for column in line if column.startswith(("true_", "predicted_"))]
         row: dict[str, Any] = {name: float(line[name] or "nan") for name in (*own, *sizes)}
         true = [
@@ -196,7 +196,7 @@ class SegmentationJudge:
         return {}
 
     def _stacked(self) -> dict[str, np.ndarray]:
-        return {name: np.stack([case[name] for case in self._cases]) for name in self.overall_names}
+        return {name: np.stack([case[name] for case in self._cases]) for name in self.voxel_names}
 
     def _row(
         self, values: dict[str, np.ndarray], sizes: Sequence[tuple[int, int]], image: Image

@@ -133,6 +133,7 @@ def _other(run: Run, data: Config, wanted: str | None) -> Selection:
     if plan.task == "segmentation":
         plan = plan.model_copy(
             update={"label_ids": _label_ids(discovery, plan), "ignore_label": discovery.ignore_label}
+            | ({"objects": _single_objects(data, plan)} if plan.single_objects else {})
         )
     if plan.task == "detection" and any(case.masks for case in discovery.cases):
         plan = plan.model_copy(
@@ -189,13 +190,22 @@ def _label_ids(discovery: Discovery, plan: Plan) -> list[list[int]]:
             f"The data have the classes {', '.join(discovery.classes)}, the run {', '.join(labels)}; "
             "name them alike in data.classes."
         )
+    if discovery.label_ids == {}:
+        return []
     if plan.task == "detection" and any(case.classes for case in discovery.cases):
         return []  # the files tell the classes
     if plan.task == "segmentation" and any(len(case.masks) > 1 for case in discovery.cases):
         return [[discovery.classes.index(name) + 1] for name in labels]
     if discovery.label_ids is None:
         return plan.label_ids
-    return [discovery.label_ids[name] for name in labels] if discovery.label_ids else []
+    return [discovery.label_ids[name] for name in labels]
+
+
+def _single_objects(data: Config, plan: Plan) -> str | None:
+    """What one object is in the masks of other data: as they say, else as in the run's own."""
+    if data.data.labels_are == "auto":
+        return plan.objects
+    return "instances" if data.data.labels_are == "instances" else "parts"
 
 
 def _objects(discovery: Discovery, data: Config, plan: Plan) -> str:

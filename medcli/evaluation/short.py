@@ -194,7 +194,7 @@ def _decides(name: str, at: dict[str, Any]) -> str:
 
 
 def _weakest(found: Findings) -> str:
-    measure = "ap50" if found.run.plan.task == "detection" else "dice"
+    measure = "ap50" if found.run.plan.task == "detection" or found.run.plan.single_objects else "dice"
     known = {
         name: value
         for name in found.run.plan.classes

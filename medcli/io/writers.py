@@ -5,6 +5,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from medcli.errors import DataError
 from medcli.files import atomic_path, write_array
 from medcli.image import Image
 from medcli.io.nifti import read_header, to_index_order
@@ -61,8 +62,16 @@ def write_picture(path: Path, array: np.ndarray) -> Path:
 
 
 def _smallest_type(labels: np.ndarray) -> np.ndarray:
+    """uint8 or uint16; of volumes int32 as well, which PNG has not.
+
+    Raises DataError when a picture has more labels than PNG can tell apart.
+    """
     largest = int(labels.max(initial=0))
-    return labels.astype(np.uint8 if largest < 2**8 else np.uint16)
+    if largest >= 2**16 and labels.ndim == 2:
+        raise DataError(
+            f"A PNG holds label ids up to 65,535, found {largest:,}; cut the picture into parts and predict those."
+        )
+    return labels.astype(np.uint8 if largest < 2**8 else np.uint16 if largest < 2**16 else np.int32)
 
 
 def _write_nifti(path: Path, values: np.ndarray, like: Image) -> Path:

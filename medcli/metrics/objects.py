@@ -47,10 +47,15 @@ def iou_table(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
 
 def matched(iou: np.ndarray, level: float) -> np.ndarray:
     """IoU of the matched pairs (k,): at least `level`, one to one, as much overlap as possible in all."""
+    return iou[best_pairs(iou, level)]
+
+
+def best_pairs(iou: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the matched pairs, (k,) each."""
     allowed = iou >= level
     rows, columns = linear_sum_assignment(-np.where(allowed, 1.0 + iou, 0.0))  # first many, then good
-    pairs = iou[rows, columns]
-    return pairs[allowed[rows, columns]]
+    kept = allowed[rows, columns]
+    return rows[kept], columns[kept]
 
 
 def instance_counts(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:

@@ -81,7 +81,7 @@ def build_network(config: Config, plan: Plan) -> keras.Model:
         case "segmentation", "unet":
             return build_unet(
                 (*(plan.patch or ()), plan.channels),
-                plan.num_outputs,
+                plan.num_outputs + plan.single_objects,  # and how deep a voxel lies in its object
                 strides=plan.strides,
                 flat=plan.planes is not None,
                 width=settings.width,

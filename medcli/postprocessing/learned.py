@@ -124,7 +124,7 @@ def learn_after_training(
     folder: Path, task: "Task", model: "keras.Model", prepared: Prepared, records: Sequence[Record]
 ) -> None:
     """Give the network the best weights and choose by the validation part; for segmentation, of exclusive classes."""
-    if task.plan.task != "segmentation" or task.plan.regions:
+    if task.plan.task != "segmentation" or task.plan.regions or task.plan.single_objects:
         return
     from medcli.models.safety import load_weights_safely
     from medcli.run import MODEL

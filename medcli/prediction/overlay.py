@@ -2,8 +2,19 @@
 
 import numpy as np
 
-from medcli.drawing import add_legend, add_title, beside, draw_boxes, draw_labels, views
+from medcli.drawing import (
+    View,
+    add_legend,
+    add_title,
+    beside,
+    color_of,
+    draw_boxes,
+    draw_labels,
+    draw_objects,
+    views,
+)
 from medcli.image import Image
+from medcli.instances.decode import Objects
 from medcli.operating import Operating, is_found, thresholds_of
 from medcli.prediction.result import Prediction
 from medcli.prediction.write import predicted_classes
@@ -19,17 +30,31 @@ def overlay(
 
     Of boxes those that count as found.
     """
-    labels = () if prediction.labels is None else (prediction.labels,)
+    labels = [] if prediction.labels is None else [prediction.labels]
+    if prediction.objects is not None:
+        labels.append(prediction.objects.ids)
     shown = views(image, labels, longest=LONGEST if image.ndim == 2 else LONGEST // 2)
     if prediction.boxes is not None:
         found = is_found(prediction.boxes, thresholds_of(operating, plan.num_classes))
         boxes = prediction.boxes.take(found)
         return draw_boxes(shown[0].rgb, boxes.scaled(*shown[0].scale), plan.classes)
+    if prediction.objects is not None:
+        return _outlined(shown, prediction.objects, plan)
     if labels:
         drawn = [draw_labels(view.rgb, view.labels[0]) for view in shown]
         return add_legend(beside(drawn), plan.label_names)
     assert prediction.probabilities is not None
     return add_title(beside([view.rgb for view in shown]), _sentence(prediction.probabilities, plan))
+
+
+def _outlined(shown: list[View], objects: Objects, plan: Plan) -> np.ndarray:
+    """Every object with its outline, in the colour of its class; of one class in colours by turns."""
+    kind = objects.classes.astype(int) - 1 if len(plan.classes) > 1 else np.arange(len(objects))
+    colors = np.array([color_of(int(index)) for index in kind], np.uint8).reshape(-1, 3)
+    picture = beside([draw_objects(view.rgb, view.labels[1], colors) for view in shown])
+    if len(plan.classes) > 1:
+        return add_legend(picture, plan.classes)
+    return add_title(picture, f"{len(objects)} x {plan.classes[0]}")
 
 
 def _sentence(probabilities: np.ndarray, plan: Plan) -> str:

@@ -4,6 +4,7 @@ status.csv          case, ok or the reason, seconds
 predict.json        which model and which settings made them
 predictions.csv     classification, detection (boxes)     predictions.json  detection
 CASE.nii.gz, CASE.png  segmentation
+objects.csv         segmentation of single objects, whose numbers the images then hold: a line per object
 controlled.json     detection, when the run learned it: the boxes that together miss few objects
 CASE_uncertainty, CASE_disagreement  segmentation, when asked for: entropy in bits, how far predictions differ
 CASE_outer          segmentation, when asked for and learned: a mask that misses little
@@ -15,7 +16,7 @@ overlays/CASE.png   when asked for
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shutil import rmtree
 from time import monotonic, perf_counter
@@ -30,6 +31,8 @@ from medcli.config.schema import Predict
 from medcli.errors import DataError, MedcliError, UsageError
 from medcli.files import read_csv, sweep, write_csv, write_json
 from medcli.image import Image
+from medcli.instances.decode import USUAL
+from medcli.instances.learn import rule_of
 from medcli.io.writers import write_picture
 from medcli.operating import UNLEARNED, Operating
 from medcli.postprocessing.learned import Postprocessing
@@ -285,7 +288,8 @@ def _made_by(
     """What must be equal for two predictions to belong together."""
     chosen = settings.model_dump(mode="json", exclude={"batch_size", "overlays"})
     made_by = {"medcli": __version__, "run": run.folder.name, "model": run.weights_digest}
-    kept = {} if calibration is None else {"calibration": calibration.used}
+    kept: dict[str, Any] = {} if calibration is None else {"calibration": calibration.used}
+    kept |= {"objects": asdict(rule_of(run.folder) or USUAL)} if run.plan.single_objects else {}
     kept |= {} if operating is None else {"found_from": operating.used}
     unknown = ENSEMBLE if run.members else NOT_LEARNED
     return {**made_by, "predict": chosen, **kept, "refusal": unknown if refusal is None else refusal.used}

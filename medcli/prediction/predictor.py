@@ -17,11 +17,13 @@ from medcli.case import Case
 from medcli.config.schema import LOWEST_SCORE, Predict
 from medcli.errors import DataError, MedcliError
 from medcli.image import Image
+from medcli.instances.decode import USUAL, Objects, Rule, decode
+from medcli.instances.learn import rule_of
 from medcli.io.readers import read_channels
 from medcli.metrics.risk import expected_f1
 from medcli.operating import Operating
 from medcli.postprocessing.learned import Postprocessing
-from medcli.prediction.restore import Wanted, restore
+from medcli.prediction.restore import Wanted, restore, restore_objects
 from medcli.prediction.result import Prediction, Signals
 from medcli.preprocessing.geometry import Placement
 from medcli.preprocessing.prepare import prepare
@@ -78,6 +80,7 @@ class Predictor:
     operating: From which score on boxes count as found; None: the run did not learn it.
     collect: Give `Prediction.signals`, to learn that from.
     postprocessing: Applied to labels; None: they stay as the network gives them.
+    object_rule: How single objects are made of what the network says.
     only_unseen: Of an ensemble, for cases of its own data: each by the networks that did not train on it.
     """
 
@@ -90,6 +93,7 @@ class Predictor:
     operating: Operating | None = None
     collect: bool = False
     postprocessing: Postprocessing | None = None
+    object_rule: Rule = USUAL
     only_unseen: bool = False
 
     @classmethod
@@ -120,6 +124,8 @@ class Predictor:
                 operating=Operating.of(run),
                 postprocessing=Postprocessing.of(run),
             )
+            if run.plan.single_objects:
+                loaded = replace(loaded, object_rule=rule_of(run.folder) or USUAL)
             return loaded.referring(Refusal.of(run))
 
     def referring(self, refusal: Refusal | None) -> "Predictor":
@@ -311,9 +317,11 @@ class Predictor:
             quality=self.collect or self._gates,
             regions=not told_by_labels(self.run.plan.regions),
         )
-        regions = self.run.plan.regions
+        regions, objects = self.run.plan.regions, None
+        if self.run.plan.single_objects:
+            objects, slabs = self._objects(slabs, placement)
         found = restore(slabs, placement, wanted, regions)
-        labels, masks = found.labels, found.regions
+        labels, masks = found.labels if objects is None else objects.labels, found.regions
         if self.postprocessing is not None:
             labels = self.postprocessing(labels, image)
             masks = None if masks is None else tuple(self.postprocessing.mask(mask) for mask in masks)
@@ -321,6 +329,7 @@ class Predictor:
             masks = tuple(members_mask(labels, index, regions) for index in range(len(regions)))
         prediction = Prediction(
             labels=labels,
+            objects=objects,
             region_masks=masks,
             label_probabilities=found.probabilities,
             outer=found.outer,
@@ -330,6 +339,15 @@ class Predictor:
             skipped=slabs.skipped,
         )
         return prediction, found.quality
+
+    def _objects(self, slabs: Slabs, placement: Placement) -> tuple[Objects, Slabs]:
+        """Single objects, and the slabs without the depth that they were made of; the whole image in memory."""
+        maps, depth = slabs.whole(), self.run.plan.num_outputs
+        rule = self.object_rule
+        found = restore_objects(decode(maps[..., : depth + 1], rule), maps[..., 0], placement, rule)
+        return found, replace(
+            Slabs.of(np.delete(maps, depth, axis=-1)), windows=slabs.windows, skipped=slabs.skipped
+        )
 
     @property
     def _limits(self) -> np.ndarray | None:

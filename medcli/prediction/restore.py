@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medcli.instances.decode import Objects, Rule
 from medcli.metrics.bootstrap import mean_of_known
 from medcli.metrics.risk import dice_of_sums, dice_sums
 from medcli.metrics.uncertainty import entropy, entropy_of_each
 from medcli.preprocessing.geometry import Placement
+from medcli.preprocessing.instances import fitted
 from medcli.preprocessing.regions import Regions, class_mask, decoded
 from medcli.preprocessing.slabs import restored_parts, whole_grid
 from medcli.sliding import Slabs
@@ -128,6 +130,25 @@ def restore(
         float(mean_of_known(dice_of_sums(sums))) if wanted.quality else float("nan"),
         tuple(mask for mask, _ in inner) if wanted.regions else None,
     )
+
+
+def restore_objects(found: Objects, background: np.ndarray, placement: Placement, rule: Rule) -> Objects:
+    """Objects of the prepared grid on the original one; those without a voxel there are gone.
+
+    Where the grids differ an object's outline follows the interpolated probability, as that of labels does.
+
+    Args:
+        background: float32, prepared shape: its probability.
+    """
+    ids = placement.restore_labels(found.ids)
+    kept = tuple(stop - start for start, stop in zip(placement.start, placement.stop, strict=True))
+    if placement.scaled == kept:
+        return Objects(ids, found.classes, found.scores)
+    pair = np.stack([background, 1 - background], axis=-1)
+    region = placement.restore_probabilities(pair)[..., 0] < 1 - rule.foreground
+    coarser = max(new / old for new, old in zip(kept, placement.scaled, strict=True))
+    whole = Objects(fitted(ids, region, reach=1 + round(coarser)), found.classes, found.scores)
+    return whole.take(whole.sizes > 0)
 
 
 def restore_labels(probabilities: np.ndarray, placement: Placement) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from medcli.boxes import Boxes
+from medcli.instances.decode import Objects
 from medcli.refusal.gate import Look
 from medcli.refusal.learned import Answer
 
@@ -36,6 +37,7 @@ class Prediction:
         raw_probabilities: As the network gave them, where they differ.
         boxes: Detection: in pixels of the image, best first.
         labels: Segmentation: uint8, spatial shape of the image; 0 is background, i the plan's label i - 1.
+        objects: Segmentation of single objects: on the grid of `labels`, which are their classes.
         region_masks: Segmentation of regions, when asked for or where labels cannot tell them: for each region bool,
             spatial shape of the image.
         label_probabilities: Segmentation, when asked for: float32, spatial shape + (1 + classes), background
@@ -55,6 +57,7 @@ class Prediction:
     raw_probabilities: np.ndarray | None = None
     boxes: Boxes | None = None
     labels: np.ndarray | None = None
+    objects: Objects | None = None
     region_masks: tuple[np.ndarray, ...] | None = None
     label_probabilities: np.ndarray | None = None
     controlled: Boxes | None = None

@@ -75,6 +75,10 @@ def writer_for(
                 found_only=found_only,
                 volumes=planes_by_volume(cases),
             )
+        case "segmentation" if plan.single_objects:
+            from medcli.prediction.write_objects import ObjectsWriter
+
+            return ObjectsWriter(folder, plan, names, Decisions(folder, names, MASKS) if kept else None)
         case "segmentation":
             return LabelsWriter(folder, plan, Decisions(folder, names, MASKS) if kept else None)
 
@@ -357,7 +361,7 @@ class LabelsWriter:
         ):
             for name, mask in zip(names, masks or (), strict=False):
                 write_labels(self.folder / name, mask.astype(np.uint8), image)
-        write_labels(self.folder / case.name, self.ids[prediction.labels], image)
+        write_labels(self.folder / case.name, self._values(prediction), image)
         if self.decisions is not None:
             self.decisions.add(case.name, ["|".join(self._present(prediction))], prediction.answer)
 
@@ -383,6 +387,10 @@ class LabelsWriter:
             for path in (*self._files(name), *values, *masks):
                 path.unlink(missing_ok=True)
         (self.folder / "decisions.csv").unlink(missing_ok=True)
+
+    def _values(self, prediction: Prediction) -> np.ndarray:
+        """What the image of a case holds."""
+        return self.ids[prediction.labels]
 
     @staticmethod
     def _maps(case: str, prediction: Prediction) -> dict[str, np.ndarray]:

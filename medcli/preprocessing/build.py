@@ -224,7 +224,8 @@ class _Build:
         if self.config.task != "segmentation":
             return LabelRule(list(found.classes or []), [], "as the data say, in this order")
         ids = {value for entry in seen for value in entry.scan.labels}
-        separate = any(len(entry.case.masks) > 1 for entry in seen)
+        per_object = self.config.data.labels_are == "instances" and isinstance(self.config.data.labels, str)
+        separate = not per_object and any(len(entry.case.masks) > 1 for entry in seen)
         data = self.config.data.model_copy(update={"ignore_label": found.ignore_label})
         rule = label_rule(data, found.label_ids, ids, separate_masks=separate)
         if found.label_ids == {} and found.classes:  # everything above zero is the one class that is named

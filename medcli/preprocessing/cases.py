@@ -11,6 +11,7 @@ import numpy as np
 from medcli.case import Case
 from medcli.errors import MedcliError
 from medcli.files import plain, write_array
+from medcli.preprocessing.instances import classes_of, placed, read_objects
 from medcli.preprocessing.intensity import enhanced, to_color
 from medcli.preprocessing.labels import IGNORE, map_labels
 from medcli.preprocessing.plan import Plan
@@ -73,6 +74,8 @@ def case_keys(seen: Sequence[Seen], plan: Plan) -> list[str]:
     shaping = plan.model_dump(include=set(SHAPING))
     if plan.ignore_label is not None:  # keys of before there was one stay as they were
         shaping["ignore_label"] = plan.ignore_label
+    if plan.single_objects:
+        shaping["objects"] = plan.objects
     settings = _canonical({"code": CODE_VERSION, "plan": shaping})
     return [_key(entry, settings) for entry in seen]
 
@@ -112,7 +115,9 @@ def _prepare(case: Case, key: str, job: Job) -> Done:
     image = read_channels(case.images)
     array, placement = prepare(image, job.plan)
     label = None
-    if job.plan.task == "segmentation":
+    if job.plan.single_objects:
+        label = placed(read_objects(case, image, job.plan), placement)
+    elif job.plan.task == "segmentation":
         mask = read_labels(case, image)
         assert mask is not None
         ignore = None if job.plan.ignore_label is None else IGNORE
@@ -134,7 +139,7 @@ def described(shape: Sequence[int], label: np.ndarray | None, plan: Plan) -> Don
         return Done(shape=tuple(shape))
     if plan.task == "detection":
         return Done("", tuple(shape), len(label), tuple(int(n) for n in np.unique(label[:, 4])))
-    counts = np.bincount(label.ravel(), minlength=256)
+    counts = np.bincount(classes_of(label).ravel(), minlength=256)
     ids = [n for n in np.flatnonzero(counts) if 0 < n < IGNORE]
     present = [index for index in range(plan.num_classes) if not set(plan.members(index)).isdisjoint(ids)]
     return Done("", tuple(shape), int(sum(counts[n] for n in ids)), tuple(present))

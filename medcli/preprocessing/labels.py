@@ -16,11 +16,15 @@ IGNORE = 255
 
 MANY = 16
 """More different values than this in label files without declared classes are taken for numbered objects."""
+NUMBERED = "they number objects of one class"
 
 
 @dataclass(frozen=True)
 class LabelRule:
-    """What the values in the label files mean: see the fields of this name in `Plan`."""
+    """What the values in the label files mean: see the fields of this name in `Plan`.
+
+    `numbered`: Segmentation: they number objects, in the file of each class anew.
+    """
 
     classes: list[str]
     label_ids: list[list[int]]
@@ -30,6 +34,7 @@ class LabelRule:
     ignore_label: int | None = None
     labels: list[str] = field(default_factory=list)
     regions: list[list[int]] = field(default_factory=list)
+    numbered: bool = False
 
 
 def map_labels(mask: np.ndarray, plan: Plan) -> np.ndarray:
@@ -102,7 +107,8 @@ def _rule(
     names = list(data.classes if data.classes is not None else declared or [])
     if separate_masks:
         names = names or [f"label_{value}" for value in found]
-        return LabelRule(names, [[i] for i in range(1, len(names) + 1)], "one mask file per class")
+        ids, numbered = [[i] for i in range(1, len(names) + 1)], data.labels_are == "instances"
+        return LabelRule(names, ids, "one mask file per class", numbered=numbered)
     if isinstance(data.classes, dict) and data.labels_are in ("auto", "ids"):
         ids = [[value] if isinstance(value, int) else list(value) for value in data.classes.values()]
         return _checked(LabelRule(names, ids, f"ids as data.classes maps them; found {_some(found)}"), found)
@@ -118,7 +124,8 @@ def _rule(
                 f"data.classes: expected one name for masks that are {data.labels_are}, got {len(names)}; "
                 f"name one class or set data.labels_are: ids."
             )
-        return LabelRule(names or ["foreground"], [], everything)
+        numbered = data.labels_are == "instances" or everything.endswith(NUMBERED)
+        return LabelRule(names or ["foreground"], [], everything, numbered=numbered)
     if not names:
         mapped = "" if found == list(range(1, len(found) + 1)) else " (mapped to consecutive ids)"
         rule = LabelRule(
@@ -161,7 +168,7 @@ def _one_class(labels_are: str, names: Sequence[str], found: Sequence[int]) -> s
     if not names and len(found) == 1:
         return f"masks hold 0 and {found[0]} only, so they are binary"
     if not names and len(found) > MANY:
-        return f"{len(found)} different values without names, so they number objects of one class"
+        return f"{len(found)} different values without names, so {NUMBERED}"
     return ""
 
 

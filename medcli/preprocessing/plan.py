@@ -114,6 +114,11 @@ class Plan(BaseModel):
         """Segmentation: logits of a voxel: background and classes, or one for each region."""
         return self.num_classes if self.regions else self.num_classes + 1
 
+    @property
+    def single_objects(self) -> bool:
+        """Segmentation that tells single objects apart."""
+        return self.task == "segmentation" and self.objects is not None
+
     def members(self, index: int) -> list[int]:
         """Segmentation: label ids of the class of this index."""
         return self.regions[index] if self.regions else [index + 1]

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from medcli.config.schema import Config
 from medcli.errors import DataError
@@ -88,7 +89,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         labels=rule.labels,
         regions=rule.regions,
         label_ids=rule.label_ids,
-        objects=rule.objects,
+        objects=rule.objects or _single_objects(config, rule, reasons),
         ignore_label=rule.ignore_label,
         multi_label=multi_label,
         channels=channels,
@@ -137,6 +138,29 @@ def _color(config: Config, evidence: Evidence, dimensions: int, reasons: dict[st
     colored = sum(not scan.grey for scan in evidence.known)
     reasons["color"] = f"{colored} of {len(evidence.known)} pictures differ between their colour channels"
     return ("rgb", 3) if colored else ("grey", 1)
+
+
+def _single_objects(
+    config: Config, rule: LabelRule, reasons: dict[str, str]
+) -> Literal["instances", "parts"] | None:
+    """How single objects are told apart in the masks; None: they are not."""
+    wanted = config.data.objects
+    if (
+        config.task != "segmentation"
+        or rule.regions
+        or wanted == "off"
+        or (wanted == "auto" and not rule.numbered)
+    ):
+        return None
+    if rule.numbered:
+        reasons["objects"] = (
+            "every object has a number of its own in the masks, so single objects are learned"
+        )
+        return "instances"
+    reasons["objects"] = (
+        "data.objects: on, so the connected parts of each label are learned as single objects"
+    )
+    return "parts"
 
 
 def _prepared(

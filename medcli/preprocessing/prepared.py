@@ -3,7 +3,8 @@
     manifest.csv      one line per case: see `Record`
     cases/KEY.image.npy   float32 (row, column, channel) or (plane, row, column, channel), normalised
     cases/KEY.label.npy   detection: float32 (n, 5) x0, y0, x1, y1, class in pixels of the prepared image;
-                          segmentation: uint8, spatial shape of the image, 0 = background, 255 = ignore
+                          segmentation: uint8, spatial shape of the image, 0 = background, 255 = ignore;
+                          with objects int32, see `medcli.preprocessing.instances`
     config.yaml  plan.yaml  fingerprint.json  report.html  problems.csv
 
 KEY is the hash of the case's input files and of all settings that shape its arrays, so an array with the right name has
@@ -21,6 +22,7 @@ import numpy as np
 
 from medcli.errors import RunError
 from medcli.files import read_csv, write_csv
+from medcli.preprocessing.instances import classes_of
 from medcli.preprocessing.plan import Plan, load_plan
 
 MANIFEST = "manifest.csv"
@@ -146,7 +148,12 @@ class Prepared:
         return self._load(image_path(self.folder, record.key), mapped)
 
     def label(self, record: Record, *, mapped: bool = False) -> np.ndarray:
-        """Boxes or label ids, see the module's text."""
+        """Boxes or class ids, see the module's text."""
+        label = self._load(label_path(self.folder, record.key), mapped)
+        return classes_of(label) if label.dtype == np.int32 else label
+
+    def objects(self, record: Record, *, mapped: bool = False) -> np.ndarray:
+        """int32 classes and object numbers, see `medcli.preprocessing.instances`; only of a plan with objects."""
         return self._load(label_path(self.folder, record.key), mapped)
 
     def fingerprint(self) -> dict[str, Any]:

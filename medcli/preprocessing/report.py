@@ -13,6 +13,7 @@ from medcli.config.schema import Config
 from medcli.drawing import HEXES, draw_boxes, draw_labels, to_display, views
 from medcli.image import Image
 from medcli.preprocessing.checks import problem_rows
+from medcli.preprocessing.instances import classes_of
 from medcli.preprocessing.labels import IGNORE
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Record, image_path, label_path
@@ -189,7 +190,7 @@ def _picture(out: Path, plan: Plan, record: Record) -> tuple[np.ndarray, str]:
         boxes = Boxes.of(label[:, :4] * scale, label[:, 4])
         return draw_boxes(rgb, boxes, plan.classes), f"{record.case}: {record.objects} boxes"
     if plan.task == "segmentation":
-        label = np.load(label_path(out, record.key)).repeat(scale, 0).repeat(scale, 1)
+        label = classes_of(np.load(label_path(out, record.key))).repeat(scale, 0).repeat(scale, 1)
         return draw_labels(rgb, label, plan.label_names), text
     return rgb, text
 
@@ -210,8 +211,9 @@ def _planes(out: Path, plan: Plan, record: Record) -> list[tuple[np.ndarray, str
 
 
 def _drawn(label: np.ndarray) -> np.ndarray:
-    """Without what nobody labelled, which should not choose the planes."""
-    return np.where(label == IGNORE, 0, label)
+    """Class ids, without what nobody labelled, which should not choose the planes."""
+    classes = classes_of(label)
+    return np.where(classes == IGNORE, 0, classes)
 
 
 # ---- figures

@@ -104,7 +104,8 @@ def bytes_on_disk(scan: Scan, plan: Plan) -> float:
     scale = 1.0
     if plan.spacing is not None and scan.spacing is not None:
         scale = _product(*scan.spacing) / _product(*plan.spacing)
-    per_voxel = 4.0 * plan.channels + (1 if plan.task == "segmentation" else 0)
+    label = 4 if plan.objects else 1
+    per_voxel = 4.0 * plan.channels + (label if plan.task == "segmentation" else 0)
     return per_voxel * scale * _product(*scan.shape) + 1000
 
 

@@ -19,6 +19,10 @@ def task_for(config: Config, plan: Plan) -> Task:
             from medcli.tasks.detection import Detection
 
             return Detection(config, plan)
+        case "segmentation" if plan.single_objects:
+            from medcli.tasks.objects import ObjectSegmentation
+
+            return ObjectSegmentation(config, plan)
         case "segmentation":
             from medcli.tasks.segmentation import Segmentation
 

@@ -100,6 +100,7 @@ class Segmentation:
         settings = self.config.predict
         answer = partial(self._runner, model)
         probabilities = self._slabs(answer, image, overlap=settings.overlap, flips=settings.flips).whole()
+        probabilities = probabilities[..., : self.plan.num_classes + 1]
         labels = decoded(probabilities, self.plan.regions)
         regions = [
             class_mask(probabilities, labels, i, self.plan.regions) for i in range(self.plan.num_classes)

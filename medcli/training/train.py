@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from medcli.calibration import check_group_thresholds, learn_after_training, positive_index
@@ -15,15 +17,16 @@ from medcli.datasets.cells import FILE as GROUPS
 from medcli.devices import choose_precision, setup_devices
 from medcli.errors import DataError, RunError
 from medcli.files import write_json
+from medcli.instances.learn import learn as learn_objects
 from medcli.models.choose import resolve
-from medcli.models.safety import transfer_weights
+from medcli.models.safety import load_weights_safely, transfer_weights
 from medcli.operating import learn_operating_point
 from medcli.postprocessing.learned import learn_after_training as learn_postprocessing
 from medcli.preprocessing.folds import in_fold
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared
 from medcli.run import MODEL, new_run, precision, write_environment
-from medcli.tasks.base import FittedAtOnce
+from medcli.tasks.base import FittedAtOnce, Task
 from medcli.tasks.choose import task_for
 from medcli.tasks.fairness import groups_of
 from medcli.training.at_once import AtOnce
@@ -113,8 +116,15 @@ def train(
     learn_after_training(run_folder, task, loop.model, prepared, validation)
     learn_operating_point(run_folder, task, loop.model, prepared, validation)
     learn_postprocessing(run_folder, task, loop.model, prepared, validation)
+    if plan.single_objects:
+        load_weights_safely(loop.model, run_folder / MODEL)
+        learn_objects(run_folder, partial(_maps, task, loop.model), prepared, validation)
     result.save()
     return result
+
+
+def _maps(task: Task, model: keras.Model, image: np.ndarray) -> np.ndarray:
+    return task.predict(model, [image])[0].whole()
 
 
 def given_weights(config: Config) -> Path | None:

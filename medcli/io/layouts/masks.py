@@ -50,14 +50,21 @@ def find(data: Data, task: str) -> Found:
                 Case(
                     name=safe_name(case),
                     images=tuple(Source(matches[case]) for matches in images.values()),
-                    **(_objects(everything, case) if task == "detection" else _masks(labels, case)),
+                    **(
+                        _objects(everything, case)
+                        if task == "detection"
+                        else _masks(data, {name: everything[name] for name in labels}, case)
+                    ),
                 )
             )
     return found
 
 
-def _masks(labels: dict[str, dict[str, Path]], case: str) -> dict:
-    return {"masks": tuple(Source(matches[case]) for matches in labels.values())}
+def _masks(data: Data, labels: dict[str, dict[str, list[Path]]], case: str) -> dict:
+    """One file per class; of instances of one class all files, since each object may have its own."""
+    files = [matches[case] for matches in labels.values()]
+    most = None if data.labels_are == "instances" and len(files) == 1 else 1
+    return {"masks": tuple(Source(path) for paths in files for path in paths[:most])}
 
 
 def _objects(labels: dict[str, dict[str, list[Path]]], case: str) -> dict:
