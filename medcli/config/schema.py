@@ -48,7 +48,7 @@ class Split(Section):
 
     val: Fraction = Field(0.2, description="Share of the patients used for validation.")
     test: Fraction = Field(0.0, description="Share of the patients kept for one last test.")
-    folds: Annotated[int, Field(ge=0, le=50)] = Field(0, description="k for k-fold cross-validation; 0: one split.")
+    folds: Annotated[int, Field(ge=0, le=50)] = Field(0, description="k for k-fold cross-validation, which `medcli train --folds` trains as a whole; 0: one split.")
     fold: Annotated[int, Field(ge=0)] = Field(0, description="Which fold validates (0 to folds - 1).")
     file: Path | None = Field(None, description="CSV with columns case (or patient) and split; its split is used as it is.")
     stratify: bool = Field(True, description="Keep the classes in like proportion in every part.")

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+FEW_EPOCHS = 10
+"""With fewer the time of a trial is too short for its schedule to be planned well."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -74,7 +77,16 @@ class Found:
         if own is best:
             notes.append("The config as it is was the best; nothing is gained by the others.")
         elif own is not None:
-            notes.append(f"The config as it is reached {own.value:.4f} in the same time.")
+            notes.append(
+                f"The config as it is reached {own.value:.4f} in the same time ({own.epochs} epochs; the best "
+                f"{best.epochs})."
+            )
+        fewest = min(one.epochs for one in complete)
+        if fewest < FEW_EPOCHS:
+            notes.append(
+                f"Some trials had time for {fewest} epochs only, so that luck and the load of the machine decided "
+                "much; give them more with --minutes or --trial-minutes, or fewer steps with train.steps_per_epoch."
+            )
         if len(complete) < 2 * len(self.searched):
             notes.append(
                 f"{len(complete)} finished trials for {len(self.searched)} settings are few; take the order of "

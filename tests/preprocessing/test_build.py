@@ -434,3 +434,19 @@ def test_planning_alone_gives_the_plan_of_preprocess_and_no_arrays(tmp_path):
     assert not (tmp_path / "prepared" / "manifest.csv").exists()
     preprocess(config, tmp_path / "prepared")
     assert load_plan(tmp_path / "prepared" / "plan.yaml") == planned
+
+
+def test_another_fold_needs_no_other_arrays(pictures, tmp_path):
+    """The plan of folds rests on the cases of all of them."""
+    plans, splits = [], []
+    for fold in range(2):
+        config = pictures_config(
+            pictures, data={"split": {"folds": 2, "fold": fold}}, preprocess={"workers": 1}
+        )
+        summary = preprocess(config, tmp_path / "out")
+        prepared = Prepared.open(tmp_path / "out")
+        plans.append(prepared.plan.model_copy(update={"reasons": {}}))
+        splits.append({record.case: record.split for record in prepared.records})
+    assert summary.reused == 8
+    assert plans[0] == plans[1]
+    assert all({splits[0][case], splits[1][case]} == {"train", "val"} for case in splits[0])

@@ -76,7 +76,7 @@ def test_the_best_is_written_and_a_search_goes_on(job, pretended):
     assert load_config(job.parent / "out" / "best.yaml").model.dropout == found.best.settings["model.dropout"]
     assert found.validation_cases == 3
     assert "best of 3 trials was chosen on 3 validation cases, which makes its auroc of 0." in found.notes[0]
-    assert found.notes[1] == "The config as it is reached 0.5000 in the same time."
+    assert found.notes[1] == "The config as it is reached 0.5000 in the same time (10 epochs; the best 10)."
     with pytest.raises(UsageError, match="holds a search already; continue it with --resume"):
         searched(job)
     more = searched(job, most=5, resume=True)
@@ -178,9 +178,14 @@ def test_without_the_library(job, monkeypatch):
 
 
 def test_notes_when_the_own_config_wins():
-    trial = Trial(0, "complete", 0.8, {}, 1.0)
+    trial = Trial(0, "complete", 0.8, {}, 1.0, epochs=30)
     found = Found(None, "dice", [trial, replace(trial, number=1, value=0.7)], ["a"], 9, {})
     assert (
         found.notes[1] == "The config as it is was the best; nothing is gained by the others."
         and len(found.notes) == 2
     )
+
+
+def test_notes_when_trials_were_too_short():
+    trials = [Trial(number, "complete", 0.8, {}, 1.0, epochs=3 + number) for number in range(2)]
+    assert "Some trials had time for 3 epochs only" in Found(None, "dice", trials, ["a"], 9, {}).notes[2]
