@@ -124,6 +124,11 @@ def sliding_window(
     return Slabs(shape, parts, len(places), len(places) - len(held))
 
 
+def one_window(image: np.ndarray, patch: Sequence[int]) -> np.ndarray:
+    """The only window of an image that is no larger than the patch, (*patch, channel)."""
+    return _pad(image, tuple(patch))[0]
+
+
 def window_starts(size: int, length: int, overlap: float) -> list[int]:
     """Where windows of this length begin along an axis of this size: evenly from edge to edge.
 

@@ -174,29 +174,36 @@ class Predictor:
         Of held-out cases those of one network come together, so that the network sees whole batches.
 
         The next cases are read and prepared while the network computes. Cases of one shape go to the network
-        together; images that it sees in patches go one by one, so memory holds few of them.
+        together; images that it sees in several patches go one by one, so memory holds few of them.
         """
         if self.only_unseen:
             cases = sorted(cases, key=self._voters)
-        together = BATCH_CASES if self.run.plan.patch is None else 1
         group: list[Read] = []
-        for case, read in _read_ahead(cases, self._read, most=2 * together):
+        for case, read in _read_ahead(cases, self._read, together=self._together):
             if isinstance(read, MedcliError):
                 yield from self._predict(group)
                 group = []
                 yield case, None, read
                 continue
             if group and not (
-                _fits(read, group, together) and self._voters(case) == self._voters(group[0].case)
+                _fits(read, group, self._together(read)) and self._voters(case) == self._voters(group[0].case)
             ):
                 yield from self._predict(group)
                 group = []
             group.append(read)
             del read  # two of the largest images do not fit into memory
-            if len(group) == together:
+            if len(group) == self._together(group[0]):
                 yield from self._predict(group)
                 group = []
         yield from self._predict(group)
+
+    def _together(self, read: Read) -> int:
+        """How many cases of this shape go to the task at once."""
+        patch = self.run.plan.patch
+        if patch is None:
+            return BATCH_CASES
+        small = all(size <= length for size, length in zip(read.array.shape, patch, strict=False))
+        return self.settings.batch_size if small and not self.settings.flips else 1
 
     def _read(self, case: Case) -> Read:
         start = perf_counter()
@@ -372,11 +379,13 @@ def _fits(read: Read, group: list[Read], together: int) -> bool:
     )
 
 
-def _read_ahead(cases: Iterable[Case], read, *, most: int) -> Iterator[tuple[Case, Read | MedcliError]]:
+def _read_ahead(
+    cases: Iterable[Case], read, *, together: Callable[[Read], int]
+) -> Iterator[tuple[Case, Read | MedcliError]]:
     """Read in threads before it is asked for; keeps the order.
 
-    At most `most` cases wait, or fewer when they would take more memory than two batches may: while a large one is
-    predicted the next one is read, while a huge one is predicted none.
+    At most twice as many cases wait as go to the network together, or fewer when they would take more memory than two
+    batches may: while a large one is predicted the next one is read, while a huge one is predicted none.
     """
     cases = iter(cases)
     ahead = 1  # until the size of one is known
@@ -391,7 +400,7 @@ def _read_ahead(cases: Iterable[Case], read, *, most: int) -> Iterator[tuple[Cas
                 case, future = waiting.popleft()
                 outcome = _outcome(future)
                 if isinstance(outcome, Read):
-                    ahead = int(np.clip(2 * BATCH_BYTES // max(1, outcome.size), 1, most))
+                    ahead = int(np.clip(2 * BATCH_BYTES // max(1, outcome.size), 1, 2 * together(outcome)))
                     ahead = 0 if outcome.size > HUGE_BYTES else ahead
                 for case_after in islice(cases, max(0, ahead - len(waiting))):
                     waiting.append((case_after, pool.submit(read, case_after)))

@@ -1,6 +1,6 @@
 """Segmentation: a class for every pixel or voxel, learnt on patches, predicted by a sliding window."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, overload
@@ -20,7 +20,7 @@ from medcli.preprocessing.content import MARGIN, content_mask
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.preprocessing.regions import class_mask, decoded, members_mask
-from medcli.sliding import Slabs, sliding_window
+from medcli.sliding import Slabs, one_window, sliding_window
 from medcli.tasks.fairness import balanced_draw, by_group, chosen_by
 from medcli.tasks.planes import NeighbouringPlanes, of_planes
 from medcli.tasks.running import Runner, first
@@ -92,8 +92,12 @@ class Segmentation:
         return tuple(np.array(counts).T)
 
     def predict(self, model, images: Sequence[np.ndarray]) -> list[Slabs]:
+        """Images of one window each go through the network in batches at once, all others when they are read."""
         runner = self._unsure if self.config.predict.uncertainty else self._runner
-        return [self._asked(partial(runner, model), image) for image in images]
+        if not self._of_one_window(images):
+            return [self._asked(partial(runner, model), image) for image in images]
+        said = [answer for batch in self._batches(images) for answer in runner(model, batch)]
+        return [self._asked(_Said(answer), image) for answer, image in zip(said, images, strict=True)]
 
     def targets(self, model, image: np.ndarray, *, wanted, most, windows, calibrated) -> list[Target]:
         """The largest regions, one per class."""
@@ -161,8 +165,32 @@ class Segmentation:
     def predict_with_features(self, model, images: Sequence[np.ndarray]):
         """The features of an image are known when all of its slabs were read."""
         runner = self._unsure if self.config.predict.uncertainty else self._runner
+        if self._of_one_window(images):
+            slabs, depths = [], []
+            together = iter(images)
+            for batch in self._batches(images):
+                answers, found = runner.with_features(model, batch)
+                slabs += [self._asked(_Said(answer), next(together)) for answer in answers]
+                depths += [tuple(one[row] for one in found) for row in range(len(batch))]
+            return slabs, depths
         features = [WindowMeans(runner, model) for _ in images]
         return [self._asked(*both) for both in zip(features, images, strict=True)], features
+
+    def _of_one_window(self, images: Sequence[np.ndarray]) -> bool:
+        """Whether several images have one window each, so that batches must be made of several images."""
+        patch, settings = self.plan.patch, self.config.predict
+        if patch is None or self.plan.planes is not None or settings.flips or len(images) < 2:
+            return False
+        return all(
+            max(image.shape[axis] - patch[axis] for axis in range(len(patch))) <= 0 for image in images
+        )
+
+    def _batches(self, images: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        size = self.config.predict.batch_size
+        for start in range(0, len(images), size):
+            yield np.stack(
+                [one_window(image, self.plan.patch or ()) for image in images[start : start + size]]
+            )
 
     def _asked(self, predict_batch, image: np.ndarray) -> Slabs:
         """As the settings of `predict` say."""
@@ -221,6 +249,16 @@ def regions_with_entropy(logits: tf.Tensor) -> tf.Tensor:
 def class_means(scores: np.ndarray) -> np.ndarray:
     """(classes,) means over the cases (n, classes) that have a value; 0 where none has."""
     return np.nan_to_num(mean_of_known(scores, axis=0))
+
+
+class _Said:
+    """The answer to the only window of an image, known already."""
+
+    def __init__(self, answer: np.ndarray) -> None:
+        self.answer = answer
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        return self.answer[None]
 
 
 class WindowMeans(Sequence[np.ndarray]):

@@ -443,6 +443,19 @@ def test_pictures_become_png_with_ids_and_probabilities_when_asked_for(tmp_path,
     ]
 
 
+@pytest.mark.parametrize(
+    ("settings", "calls"), [({}, [3, 1]), ({"batch_size": 2}, [2, 1, 1]), ({"flips": True}, [1] * 4)]
+)
+def test_pictures_smaller_than_a_patch_go_together(tmp_path, monkeypatch, settings, calls):
+    for name, shape in zip("abcd", [(3, 4), (3, 4), (3, 4), (6, 9)], strict=True):
+        picture(tmp_path / "in" / f"{name}.png", 200, shape)
+    task = fake_loading(monkeypatch, bright_voxels)
+    run = fake_run(tmp_path / "run", "segmentation")
+    predict(run, [tmp_path / "in"], tmp_path / "out", settings=Predict(**settings))
+    assert task.calls == calls
+    assert (np.asarray(Pillow.open(tmp_path / "out" / "c.png")) == 2).all()
+
+
 def test_resume_makes_a_label_image_that_was_deleted(tmp_path, monkeypatch):
     for name in "ab":
         picture(tmp_path / "in" / f"{name}.png", 200)
