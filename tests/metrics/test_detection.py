@@ -122,9 +122,10 @@ MANY = Boxes.of(np.tile([[100.0, 10, 120, 30]], (150, 1)), np.zeros(150), np.lin
     ],
 )
 def test_degenerate_inputs_equal_pycocotools(found, truth):
-    (precision, recall), (expected_precision, expected_recall) = both(found, truth)
-    np.testing.assert_allclose(precision, expected_precision, atol=1e-9)
-    np.testing.assert_allclose(recall, expected_recall, atol=1e-9)
+    """At every size and with 1, 10 and 100 detections per image."""
+    theirs = by_pycocotools(found, truth, 3)
+    for mine, expected in zip(all_areas_and_limits(found, truth, 3, AREAS), theirs, strict=True):
+        np.testing.assert_allclose(mine, expected, atol=1e-9)
 
 
 def all_areas_and_limits(found, truth, num_classes, areas, most=(1, 10, 100)):
