@@ -1,11 +1,17 @@
 """What an ensemble takes over of what its members learned."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from medcli.boxes import Boxes
+from medcli.config.schema import Config
 from medcli.metrics.detection import Matches
-from medcli.operating import together
+from medcli.operating import Operating, learn, learn_from_folds, together
 from medcli.postprocessing.learned import Label, _by_vote
 from medcli.postprocessing.rules import Rule
+from medcli.preprocessing.plan import Intensity, Plan
+from medcli.run import Run
 
 
 def label(kind: str, size: float = 0.0, before: float = 0.5, after: float = 0.5) -> Label:
@@ -45,5 +51,32 @@ def test_images_of_several_folds_are_counted_on():
         np.array([0]), np.array([0.6]), np.array([[True]]), np.zeros((1, 1), bool), np.array([1]), half
     )
     both = together([first, second])
-    assert both.image.tolist() == [0, 1, 2] and both.truths.tolist() == [2, 0, 1]
-    assert both.score.tolist() == [0.9, 0.2, 0.6] and both.hit[:, 0].tolist() == [True, False, True]
+    rows = zip(both.score.tolist(), both.image.tolist(), both.hit[:, 0].tolist(), strict=True)
+    assert sorted(rows) == [(0.2, 1, False), (0.6, 2, True), (0.9, 0, True)]
+    assert both.truths.tolist() == [2, 0, 1]
+
+
+def test_from_which_score_on_is_learned_from_the_images_of_all_folds(tmp_path):
+    """Each fold has two images with a box that is found, at 0.6 and 0.8, and one of 0.3 beside nothing."""
+    config = Config(task="detection")
+    plan = Plan(
+        task="detection", dimensions=2, classes=["cell"], channels=1, color="grey", size=[64, 64],
+        intensity=[Intensity(kind="none")], batch_size=2, stages=3,
+    )  # fmt: skip
+    truth = [Boxes.of([[0, 0, 10, 10]], [0])] * 2
+    members = []
+    for number, scores in enumerate([(0.6, 0.8), (0.7, 0.5)]):
+        folder = tmp_path / f"fold_{number}"
+        folder.mkdir()
+        found = [Boxes.of([[0, 0, 10, 10], [30, 30, 40, 40]], [0, 0], [score, 0.3]) for score in scores]
+        learn(folder, found, truth, config, plan.classes, model="of this fold")
+        members.append(Run(folder, config, plan, ()))
+    run = Run(tmp_path, config, plan, (), tuple(members), folds=True)
+    learn_from_folds(run)
+    whole = Operating.of(run)
+    assert whole is not None and (whole.images, whole.truths) == (4, {"cell": 4})
+    assert 0.3 < whole.thresholds[0] <= 0.5 and whole.classes["cell"].f1 == 1
+
+    (tmp_path / "operating.json").unlink()
+    learn_from_folds(replace(run, members=(*members, Run(tmp_path / "none", config, plan, ()))))
+    assert Operating.of(run) is None, "one of them has learned nothing"
