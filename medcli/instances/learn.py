@@ -23,11 +23,11 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 FILE, MODEL = "objects.json", "model.keras"
 FOREGROUND = (0.4, 0.5, 0.6)
-CONTRASTS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+CONTRASTS = (0.1, 0.15, 0.2, 0.3)
 SMALLEST = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Smallest objects kept, as shares of the size that 5 % of the true objects stay below."""
 MEASURE = "ap50_90"
-MOST_CASES = 60
+MOST_CASES = 40
 """Cases that the rule is chosen on, evenly taken from the validation part."""
 
 

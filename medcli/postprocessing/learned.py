@@ -139,10 +139,10 @@ def learn_after_training(
         np.array([count[1 : plan.num_classes + 1] for count in counts]) * np.array(voxel_sizes)[:, None]
     )
     rules = [candidates(sizes[sizes > 0]) for sizes in true_sizes.T]
-    quick = _quick(task)
+    fast = quick(task)
     dice: list[list[np.ndarray]] = [[] for _ in rules]
     for record, size in zip(records, voxel_sizes, strict=True):
-        (slabs,) = quick.predict(model, [prepared.image(record)])
+        (slabs,) = fast.predict(model, [prepared.image(record)])
         predicted = np.concatenate([most_probable(part) for part in slabs])
         truth = prepared.label(record)
         for label, tried in enumerate(rules, start=1):
@@ -197,7 +197,7 @@ def _by_vote(labels: Sequence[Label]) -> Label:
     )
 
 
-def _quick(task: "Task") -> "Task":
+def quick(task: "Task") -> "Task":
     """The same with little overlap and without mirrored images: the time of a validation or two."""
     from medcli.tasks.choose import task_for
 

@@ -22,6 +22,7 @@ from medcli.models.choose import resolve
 from medcli.models.safety import load_weights_safely, transfer_weights
 from medcli.operating import learn_operating_point
 from medcli.postprocessing.learned import learn_after_training as learn_postprocessing
+from medcli.postprocessing.learned import quick
 from medcli.preprocessing.folds import in_fold
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared
@@ -118,7 +119,7 @@ def train(
     learn_postprocessing(run_folder, task, loop.model, prepared, validation)
     if plan.single_objects:
         load_weights_safely(loop.model, run_folder / MODEL)
-        learn_objects(run_folder, partial(_maps, task, loop.model), prepared, validation)
+        learn_objects(run_folder, partial(_maps, quick(task), loop.model), prepared, validation)
     result.save()
     return result
 
