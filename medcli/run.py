@@ -11,6 +11,7 @@ validation.csv  calibration.json   classifiers: see `medcli.calibration`
 validation.csv  operating.json     detectors: see `medcli.operating`
 postprocessing.json   segmentation: see `medcli.postprocessing.learned`
 refusal.json  refusal.npz   written by the first `evaluate`: see `medcli.refusal.learned`
+objects.json       segmentation of single objects: see `medcli.instances.learn`
 history.csv  curves.png  logs/
 result.json        written at the end: epochs, the best validation, seconds
 

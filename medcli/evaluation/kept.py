@@ -6,6 +6,7 @@ RUN/evaluate/NAME/
     cases.csv         one line per case: the truth and what was predicted, or the measures of its mask
     robustness.json   what corruptions of the image cost; see `medcli.evaluation.robustness`
     detections.json   detection: all boxes from a low score on, and the true ones
+    objects.json      segmentation of single objects: how each was matched
     explanations.json maps of the worst cases; see `medcli.evaluation.why`
     pictures/*.png    the worst and the best cases, and the maps
 """
