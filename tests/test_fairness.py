@@ -20,7 +20,7 @@ from medcli.preprocessing.prepared import Prepared, Record, image_path, write_ma
 
 tf = pytest.importorskip("tensorflow")
 
-from medcli.datasets.draw import Balanced  # noqa: E402
+from medcli.datasets.draw import Balanced, by_class  # noqa: E402
 from medcli.losses.classification import LOSSES  # noqa: E402
 from medcli.losses.group_dro import GroupDRO  # noqa: E402
 from medcli.run import Run  # noqa: E402
@@ -36,6 +36,21 @@ from tests.made_up import prepared_folder  # noqa: E402
 def drawn(balanced: Balanced, count: int) -> list[int]:
     numbers = tf.data.Dataset.range(count).map(tf.autograph.experimental.do_not_convert(balanced))
     return [int(number) for number in numbers.as_numpy_iterator()]
+
+
+def test_classes_are_drawn_equally_often():
+    targets = np.eye(2)[[0] * 9 + [1] * 3]
+    found = np.array(drawn(by_class(targets, [str(n) for n in range(12)], 0, multi_label=False), 120))
+    assert (found < 9).sum() == 60 and np.bincount(found)[9:].tolist() == [20, 20, 20]
+
+
+def test_cases_with_rare_labels_are_drawn_more_often():
+    # 8 cases show the first label, 2 of them the second as well, 2 show none.
+    targets = np.array([[1, 0]] * 6 + [[1, 1]] * 2 + [[0, 0]] * 2, float)
+    draw = by_class(targets, [str(n) for n in range(10)], 0, multi_label=True)
+    np.testing.assert_allclose(draw.shares, np.array([1 / 8] * 6 + [1 / 2] * 2 + [1 / 8] * 2) / 0.2)
+    counts = np.bincount(drawn(draw, 1000), minlength=10)
+    np.testing.assert_allclose(counts / 100, draw.shares, atol=0.15)
 
 
 def test_cells_then_patients_then_cases_are_drawn_equally_often():

@@ -49,6 +49,43 @@ def test_multi_label_is_the_mean_over_labels_of_binary_cross_entropy():
     assert float(loss) == pytest.approx(np.log(2), abs=1e-6)
 
 
+GRADES = np.log(np.array([[0.5, 0.2, 0.2, 0.1], [0.1, 0.2, 0.2, 0.5]], np.float32))
+
+
+def test_ordinal_asks_at_every_threshold():
+    # Truth: grade 1. P(above 0) = 0.5 is true, P(above 1) = 0.3 and P(above 2) = 0.1 are false.
+    first = -(np.log(0.5) + np.log(0.7) + np.log(0.9)) / 3
+    truth = np.array([[0, 1, 0, 0]], np.float32)
+    assert float(classification.ordinal(truth, GRADES[:1])) == pytest.approx(first, abs=1e-5)
+    assert float(classification.ordinal(truth, GRADES[:1] + 700)) == pytest.approx(first, abs=1e-4)
+
+
+def test_ordinal_counts_how_far_off_and_cross_entropy_does_not():
+    truth = np.array([[0, 1, 0, 0]] * 2, np.float32)  # P(truth) is 0.2 in both; the second is further off
+    near, far = (float(classification.ordinal(truth[:1], GRADES[[row]])) for row in (0, 1))
+    assert far > near + 0.25
+    same = [float(classification.cross_entropy(truth[:1], GRADES[[row]])) for row in (0, 1)]
+    assert same[0] == pytest.approx(same[1])
+
+
+def test_ordinal_of_two_classes_is_cross_entropy():
+    assert float(classification.ordinal(TARGETS, LOGITS, smoothing=0.1)) == pytest.approx(
+        float(classification.cross_entropy(TARGETS, LOGITS, smoothing=0.1)), abs=1e-6
+    )
+
+
+def test_ordinal_is_least_for_the_true_probabilities():
+    """A proper score: minimising its mean finds the distribution of the grades."""
+    shares = np.array([[0.1, 0.5, 0.15, 0.25]], np.float32)
+    logits = tf.Variable(np.zeros((1, 4), np.float32))
+    for _ in range(400):
+        with tf.GradientTape() as tape:
+            loss = classification.ordinal(tf.constant(shares), logits)
+        logits.assign_sub(2 * tape.gradient(loss, logits))
+    found = tf.nn.softmax(logits).numpy()
+    np.testing.assert_allclose(found, shares, atol=0.01)
+
+
 def voxels(probabilities):
     """Logits of shape (1, 1, n, 2) from foreground probabilities."""
     p = np.array(probabilities, np.float32)

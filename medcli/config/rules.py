@@ -15,6 +15,7 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _losses(config)
     yield from _voxels(config)
     yield from _members(config)
+    yield from _classification(config)
     if config.data.objects == "on" and config.data.regions is not None:
         yield ("data", "objects"), "expected auto or off with data.regions: objects do not overlap"
     if config.data.objects == "on" and config.task != "segmentation":
@@ -27,7 +28,7 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
         yield ("train", "augmentations"), f"is for segmentation, not for {config.task}; leave it out"
 
 
-CLASSIFICATION_LOSSES = ("auto", "cross_entropy", "focal", "mse")
+CLASSIFICATION_LOSSES = ("auto", "cross_entropy", "focal", "mse", "ordinal")
 
 
 def _names(config: Config) -> Iterator[tuple[Key, str]]:
@@ -95,6 +96,31 @@ def _losses(config: Config) -> Iterator[tuple[Key, str]]:
     if known and config.train.loss not in known:
         names = " or ".join(f"`{name}`" for name in known)
         yield ("train", "loss"), f"expected {names} for {config.task}, got `{config.train.loss}`"
+
+
+def _classification(config: Config) -> Iterator[tuple[Key, str]]:
+    settings = config.train
+    if config.task != "classification":
+        for key, usual in (("sampling", "natural"), ("mix", "none")):
+            if getattr(settings, key) != usual:
+                yield ("train", key), f"expected {usual} for {config.task}, got {getattr(settings, key)}"
+    if config.task == "segmentation" and settings.loss == "ordinal":
+        yield ("train", "loss"), "`ordinal` is for classification, not for segmentation"
+    if (
+        settings.loss == "ordinal"
+        and config.task == "classification"
+        and not isinstance(config.data.classes, list)
+    ):
+        yield (
+            ("train", "loss"),
+            "expected data.classes with `ordinal`: the grades from the lowest to the highest",
+        )
+    if settings.sampling == "balanced" and settings.fairness.method in ("sampling", "group_dro"):
+        yield (
+            ("train", "sampling"),
+            f"expected natural with train.fairness.method: {settings.fairness.method}, which draws groups and, with "
+            "by_class, classes equally often",
+        )
 
 
 def _voxels(config: Config) -> Iterator[tuple[Key, str]]:

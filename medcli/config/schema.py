@@ -148,7 +148,7 @@ class Fairness(Section):
 class Train(Section):
     """How the network learns."""
 
-    loss: Literal["auto", "cross_entropy", "focal", "mse", "dice", "dice_cross_entropy", "tversky_cross_entropy", "boundary_cross_entropy", "centreline_dice_cross_entropy"] = Field("auto", description="auto: cross_entropy, dice_cross_entropy (segmentation), box losses (detection; fixed). Segmentation only: dice and what follows; tversky_cross_entropy counts a missed voxel more than a false one, boundary_cross_entropy the voxels beside another label four times, centreline_dice_cross_entropy whether vessels are whole.")
+    loss: Literal["auto", "cross_entropy", "focal", "mse", "ordinal", "dice", "dice_cross_entropy", "tversky_cross_entropy", "boundary_cross_entropy", "centreline_dice_cross_entropy"] = Field("auto", description="auto: cross_entropy, dice_cross_entropy (segmentation), box losses (detection; fixed). ordinal: classification of grades, data.classes from the lowest to the highest: the further off, the dearer. Segmentation only: dice and what follows; tversky_cross_entropy counts a missed voxel more than a false one, boundary_cross_entropy the voxels beside another label four times, centreline_dice_cross_entropy whether vessels are whole.")
     epochs: Auto | Count = Field("auto", description="Passes over the training cases; auto: by the number of cases.")
     steps_per_epoch: Auto | Count = Field("auto", description="Batches per epoch; auto: every case once (segmentation: as many patches as cover the cases).")
     max_minutes: Positive | None = Field(None, description="Time budget in minutes; the schedule is shortened so that it ends in time. Segmentation: batch and width, where they are auto, are lowered if else hardly a step would fit.")
@@ -165,6 +165,8 @@ class Train(Section):
     clip_norm: Positive | None = Field(12.0, description="Largest global norm of the gradient.")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="Decay of the moving average of the weights that validation and prediction use; 0: none.")
     class_weights: Literal["auto", "none", "balanced"] | list[Positive] = Field("auto", description="auto: balanced when the rarest class has less than a third of its even share.")
+    sampling: Literal["natural", "balanced"] = Field("natural", description="Classification: balanced: every class is drawn equally often (within a class every patient); several labels per case: the rarer its rarest label, the more often.")
+    mix: Literal["none", "mixup", "cutmix", "both"] = Field("none", description="Classification: two samples made one, their targets alike. mixup: a weighted mean; cutmix: a rectangle of the one in the other; both: half of the batches each.")
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Share of the target spread over all classes.")
     augment: Literal["auto", "none", "light", "medium", "strong"] = Field("auto", description="Strength of the augmentation; auto: medium.")
     augmentations: Auto | list[Literal["rotate", "scale", "tilt", "elastic", "bias_field", "blur", "low_resolution", "noise", "brightness", "contrast", "gamma", "inverted_gamma"]] = Field("auto", description="Segmentation: which changes augmentation may make, each as often and as far as `augment` says (tilt: volumes also out of their planes; elastic: only with strong). auto: by the kind of image: gamma not for CT, bias_field for MR, tilt for nearly isotropic volumes. docs/augmentation.md.")

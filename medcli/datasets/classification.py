@@ -9,6 +9,7 @@ import tensorflow as tf
 from medcli.config.schema import Config
 from medcli.datasets.augment import STRENGTHS, change_intensities, erase_rectangles, transforms, uniform, warp
 from medcli.datasets.draw import Draw, EachOnce
+from medcli.datasets.mix import mix
 from medcli.datasets.store import image_store, sample_seed
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
@@ -59,6 +60,7 @@ class ClassificationSet:
         self.strength = STRENGTHS["medium" if config.train.augment == "auto" else config.train.augment]
         if {"row", "column"} <= self.flips and self.strength.rotate > 0:
             self.strength = replace(self.strength, rotate=180.0)  # no side is up: dermoscopy, microscopy
+        self.mix = config.train.mix
         self._images = image_store(prepared, records, config.train.cache_gb)
         targets = class_targets(records, plan)
         self._targets = tf.constant(targets if members is None else np.concatenate([targets, members], 1))
@@ -79,7 +81,7 @@ class ClassificationSet:
         images = change_intensities(images, seed, self.strength)
         if len(self._shape) == 3:
             images = erase_rectangles(images, seed, self.strength)
-        return images, targets
+        return mix(images, targets, seed, self.mix)
 
     def _warp(self, images, seed):
         if self.strength.probability == 0 and not self.flips:

@@ -40,6 +40,8 @@ class Repeated:
 
     def __init__(self, weights: np.ndarray, seed: int):
         self.cases, self.seed = len(weights), seed
+        self.shares = np.asarray(weights, np.float64) / np.mean(weights)
+        """How often each case is drawn, 1 on average."""
         ends = np.cumsum(np.asarray(weights, np.float64))
         self._ends = tf.constant(ends / ends[-1] * self.cases)
 
@@ -119,3 +121,21 @@ class Balanced:
         key = sample_seed(round_number, self.seed, purpose)
         last = tf.cast(count, tf.int64) - 1
         return tf.random.experimental.index_shuffle(tf.cast(position, tf.int64), key, last)
+
+
+def by_class(
+    targets: np.ndarray, patients: Sequence[str], seed: int, *, multi_label: bool
+) -> Balanced | Repeated:
+    """Every class equally often; with several labels per case, cases by 1 / (how many show the rarest of their labels).
+
+    A case without any label counts as one of the most frequent label.
+
+    Args:
+        targets: (n, classes), 1 where a case shows a class.
+        patients: (n,).
+    """
+    shown = targets > 0.5
+    if not multi_label:
+        return Balanced(shown.argmax(axis=1), patients, seed)
+    counts = np.maximum(shown.sum(axis=0), 1)
+    return Repeated(np.maximum((shown / counts).max(axis=1), 1 / counts.max()), seed)

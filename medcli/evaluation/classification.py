@@ -24,18 +24,29 @@ from medcli.evaluation.refusal import NAMES, refusal_section, set_measures
 from medcli.image import Image
 from medcli.metrics import classification as metrics
 from medcli.metrics.calibration import brier, calibration_error, overall_brier, overall_error, unbiased
+from medcli.metrics.grades import steps_off, weighted_kappa
 from medcli.metrics.samples import CLASSIFICATION_GAPS, CLASSIFICATION_NAMES, Sample, classification_sample
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.plan import Plan
 from medcli.run import Run
 
+GRADES = ("weighted_kappa", "steps_off")
+"""Measured when the classes are grades (`train.loss: ordinal`)."""
+
 
 class ClassificationJudge:
     """See `Judge`."""
 
-    overall_names = (*metrics.OVERALL, "ece", "brier", *NAMES)
+    overall_names: tuple[str, ...] = (*metrics.OVERALL, "ece", "brier", *NAMES)
     class_names = (*metrics.PER_CLASS, "ece", "brier", "set_coverage")
-    headline = ("auroc", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "mcc")
+    headline: tuple[str, ...] = (
+        "auroc",
+        "accuracy",
+        "balanced_accuracy",
+        "sensitivity",
+        "specificity",
+        "mcc",
+    )
     robust_names = ("auroc", "balanced_accuracy")
     group_names, gaps = CLASSIFICATION_NAMES, CLASSIFICATION_GAPS
     wide = False
@@ -47,6 +58,10 @@ class ClassificationJudge:
         self._probabilities: list[np.ndarray] = []
         self._raw: list[np.ndarray] = []
         self._groups: list[Mapping[str, str]] = []
+        self._graded = run is not None and run.config.train.loss == "ordinal"
+        if self._graded:
+            self.overall_names = (*metrics.OVERALL, *GRADES, "ece", "brier", *NAMES)
+            self.headline = (*self.headline, *GRADES)
         self._positive = positive_index(plan, settings.positive)
         prevalences(
             settings, plan.classes, self._positive if self._binary else None
@@ -154,6 +169,11 @@ class ClassificationJudge:
                 positive=self._positive,
                 weights=weights,
             )
+            if self._graded:
+                table = metrics.confusion_matrix(
+                    truth.argmax(1), probabilities.argmax(1), self.plan.num_classes, weights
+                )
+                overall |= {"weighted_kappa": weighted_kappa(table), "steps_off": steps_off(table)}
             more, more_by_class = self._more(answers, weights)
             return overall | more, by_class | more_by_class
 

@@ -11,6 +11,11 @@ TITLES: dict[str, tuple[str, str]] = {
     "npv": ("NPV", "Share of cases called negative that are; holds at this prevalence."),
     "f1": ("F1", "Harmonic mean of sensitivity and PPV."),
     "mcc": ("MCC", "Correlation of truth and decision; 0 is chance, 1 perfect."),
+    "weighted_kappa": (
+        "Weighted kappa",
+        "Agreement about grades, quadratic weights; 0 is chance, 1 perfect.",
+    ),
+    "steps_off": ("Grades off", "Mean absolute difference of true and predicted grade; 0 is perfect."),
     "calibration": (
         "Predicted - true",
         "Mean predicted probability minus the true share; above 0: overestimated.",

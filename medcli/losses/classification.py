@@ -73,7 +73,36 @@ def mean_squared_error(
     return combine(_weighted(terms, targets, weights, multi_label, factors))
 
 
-LOSSES = {"cross_entropy": cross_entropy, "focal": focal, "mse": mean_squared_error}
+def ordinal(
+    targets,
+    logits,
+    *,
+    weights=None,
+    multi_label: bool = False,
+    smoothing: float = 0.0,
+    factors=None,
+    combine: Combine = tf.reduce_mean,
+):
+    """For grades, classes in order: the further off, the dearer.
+
+    Mean over the classes - 1 thresholds of the binary cross-entropy of "is the grade above this one?", which makes one
+    problem of several yes-or-no questions as Frank and Hall 2001 do. The answers are sums of the softmax,
+    P(grade > k) = p[k + 1] + ... + p[last], so they fall with k by themselves and those of the grades sum to one. A sum
+    of logarithmic scores of events, so the true probabilities have the lowest expected loss (Gneiting and Raftery
+    2007, section 2). Two classes: `cross_entropy`.
+    """
+    assert not multi_label
+    soft = _smooth(targets, smoothing, multi_label)
+    whole = tf.reduce_logsumexp(logits, axis=-1, keepdims=True)
+    log_above = tf.math.cumulative_logsumexp(logits, axis=-1, reverse=True)[:, 1:] - whole
+    log_upto = tf.math.cumulative_logsumexp(logits, axis=-1)[:, :-1] - whole
+    above = tf.cumsum(soft, axis=-1, reverse=True)[:, 1:]
+    upto = tf.cumsum(soft, axis=-1)[:, :-1]
+    terms = -(above * log_above + upto * log_upto) / tf.cast(logits.shape[-1] - 1, tf.float32)
+    return combine(_weighted(terms, targets, weights, multi_label, factors))
+
+
+LOSSES = {"cross_entropy": cross_entropy, "focal": focal, "mse": mean_squared_error, "ordinal": ordinal}
 
 
 def _terms(targets, logits, multi_label: bool):

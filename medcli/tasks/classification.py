@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from medcli.config.schema import Config
 from medcli.datasets.classification import ClassificationSet, class_targets, flip_axes
+from medcli.errors import ConfigError
 from medcli.losses.classification import LOSSES
 from medcli.metrics.bootstrap import mean_of_known
 from medcli.metrics.classification import auroc
@@ -27,6 +28,8 @@ class Classification:
     def __init__(self, config: Config, plan: Plan):
         self.config = config
         self.plan = plan
+        if config.train.loss == "ordinal" and plan.multi_label:
+            raise ConfigError("train.loss: ordinal is for one grade per case, these have several labels.")
         self.monitor = chosen_by("auroc", config)
         self._runner = Runner()
         self._weights: tf.Tensor | None = None

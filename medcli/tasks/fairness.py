@@ -8,7 +8,7 @@ import numpy as np
 from medcli.config.schema import Config
 from medcli.datasets.cells import cells_of, counted_groups, described, training_groups
 from medcli.datasets.classification import class_targets
-from medcli.datasets.draw import Balanced
+from medcli.datasets.draw import Balanced, Repeated, by_class
 from medcli.errors import ConfigError
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
@@ -16,9 +16,13 @@ from medcli.preprocessing.prepared import Prepared, Record
 
 def balanced_draw(
     config: Config, plan: Plan, prepared: Prepared, records: Sequence[Record]
-) -> Balanced | None:
+) -> Balanced | Repeated | None:
     """None: every case once per epoch."""
     settings = config.train.fairness
+    if config.train.sampling == "balanced":
+        patients = [record.patient for record in records]
+        targets = class_targets(records, plan)
+        return by_class(targets, patients, config.seed, multi_label=plan.multi_label)
     groups = training_groups(config, prepared)
     if groups is None or settings.method not in ("sampling", "group_dro"):
         return None

@@ -212,6 +212,8 @@ def test_wrong_overrides_are_explained(write, override, fault):
             "train.early_stopping: expected none with train.keep: last, since it waits for the best",
         ),
         ("train: {loss: dice}", "train.loss: expected `auto` for detection, got `dice`"),
+        ("train: {mix: both}", "train.mix: expected none for detection, got both"),
+        ("train: {sampling: balanced}", "train.sampling: expected natural for detection, got balanced"),
         ("name: a/b", "name: expected a name that can be a folder's, without / and \\"),
     ],
 )

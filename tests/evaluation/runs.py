@@ -81,6 +81,18 @@ def classification(folder: Path, *, cases: int = 12) -> Run:
     return make_run(folder / "run", config, classes=["healthy", "ill"])
 
 
+def grades(folder: Path, *, cases: int = 12) -> Run:
+    """Three grades in order, learned as such."""
+    names = ["none", "mild", "severe"]
+    for number in range(cases):
+        target = folder / "data" / names[number % 3] / f"case{number:02d}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(np.full((9, 12), 40 + 60 * (number % 3), np.uint8)).save(target)
+    settings = {"data": {"root": "data", "classes": names}, "train": {"loss": "ordinal"}}
+    config = from_dict({"task": "classification"} | settings, folder=folder, name="made_up")
+    return make_run(folder / "run", config, classes=names)
+
+
 def volumes(folder: Path, *, cases: int = 8) -> Run:
     random = np.random.default_rng(0)
     for number in range(cases):

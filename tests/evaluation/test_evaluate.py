@@ -59,6 +59,19 @@ def test_a_run_that_knows_the_truth_is_perfect(kind, tmp_path):
     check_files(result, half)
 
 
+def test_grades_are_measured_by_how_far_off_they_are(no_plots, tmp_path):
+    def one_too_high(case, image):
+        grade = min(2, ["none", "mild", "severe"].index(case.classes[0]) + 1)
+        return Prediction(probabilities=np.float32([0.1, 0.1, 0.1]) + 0.7 * np.eye(3)[grade], seconds=0.01)
+
+    result = evaluate(runs.grades(tmp_path), predictor=runs.Answers(one_too_high))
+    # Six cases, two of each grade: one off, one off, right.
+    assert result.measures["steps_off"] == pytest.approx(2 / 3)
+    # Squared steps off: 4. By chance, 2 of each true grade, 2 and 4 called mild and severe: (4 + 32 + 8 + 4) / 6 = 8.
+    assert result.measures["weighted_kappa"] == pytest.approx(1 - 4 / 8)
+    assert "Weighted kappa" in (result.folder / "report.html").read_text()
+
+
 def check_files(result, cases):
     content = json.loads((result.folder / "metrics.json").read_text())
     assert content["cases"] == cases and content["split"] == "val"
