@@ -73,12 +73,15 @@ def prediction(style: str, policy: str) -> Callable[[], object]:
     import numpy as np
     import tensorflow as tf
 
+    from medcli.models.fold import fold_norms
     from medcli.sliding import sliding_window
     from medcli.tasks.running import Runner
 
-    call = partial(Runner(then=tf.nn.softmax), network(style, policy))
+    model = network(style, policy)
+    fold_norms(model)
+    call = partial(Runner(then=tf.nn.softmax), model)
     image = np.random.default_rng(0).normal(size=(*VOLUME, 1)).astype(np.float32)
-    return lambda: sliding_window(call, image, patch=PATCH, num_outputs=CLASSES, batch_size=4)
+    return lambda: sliding_window(call, image, patch=PATCH, num_outputs=CLASSES, batch_size=4).whole()
 
 
 def windows() -> int:
