@@ -29,6 +29,7 @@ ORDER = (
     {"evaluation"},
     {"ensemble", "search"},
     {"doctor", "deidentify", "audit"},
+    {"embedding"},
     {"cli"},
     {"__main__"},
 )

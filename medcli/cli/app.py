@@ -11,6 +11,7 @@ from medcli.cli import (
     config,
     deidentify,
     doctor,
+    embed,
     ensemble,
     evaluate,
     explain,
@@ -71,6 +72,7 @@ app.command()(report.report)
 app.command()(compare.compare)
 app.command()(predict.predict)
 app.command()(explain.explain)
+app.command()(embed.embed)
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
     deidentify.deidentify
 )

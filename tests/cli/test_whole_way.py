@@ -50,6 +50,15 @@ def test_the_whole_way(medcli, folder):
     code, out, err = medcli("evaluate", run, "--split", "all", "--json", "--gate", "auroc>1", *quick)
     assert code == 4 and "auroc>1" in err and "auroc" in json.loads(out)["measures"]
 
+    structure = ("embed", run, "--out", folder / "structure", "--map", "pca", "--json")
+    code, out, err = medcli(*structure)
+    assert (code, err, json.loads(out)["cases"]) == (0, "", 24) and len(json.loads(out)["clusters"]) >= 1
+    assert "with their labels" in json.loads(out)["notes"][0] and (folder / "structure" / "map.png").is_file()
+    assert medcli(*structure)[0] == 2, "what is there is kept"
+    assert medcli("embed", run, data / "images", "--out", folder / "x", "--split", "val")[0] == 2
+    code, out, _ = medcli("embed", run, data / "images", "--out", folder / "x", "--dry-run", "--json")
+    assert (code, json.loads(out)["cases"]) == (0, 24) and not (folder / "x").exists()
+
     (data / "images" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     code, out, err = medcli("predict", run, data / "images", "--out", folder / "predictions", "--json")
     assert code == 3 and "1 of 25 cases failed" in err and list(json.loads(out)["failed"]) == ["broken"]

@@ -1,0 +1,1 @@
+"""How a trained network sees cases beside one another: clusters, neighbours, suspected labels, a picture."""
