@@ -22,7 +22,7 @@ from medcli.files import write_csv
 from medcli.preprocessing.folds import in_fold
 from medcli.preprocessing.prepared import Prepared
 from medcli.run import ENSEMBLE, Run
-from medcli.training.loop import Event, Result
+from medcli.training.result import Event, Result
 from medcli.training.signals import Stopped
 from medcli.training.train import settle, train
 

@@ -50,6 +50,9 @@ class FusedBatchNormalization(layers.Layer):
     def call(self, inputs, training=False):
         if self.folded:
             return tf.nn.bias_add(inputs, tf.cast(self.beta.value, inputs.dtype))
+        training = (
+            training and self.trainable
+        )  # frozen, it keeps the statistics it was given, as Keras' own does
         x = inputs
         if len(inputs.shape) == 5:
             size = tf.shape(inputs)

@@ -29,8 +29,8 @@ from medcli.search.space import Choice, Range, Space, override
 from medcli.search.trials import Found, Trial
 from medcli.search.write import space_yaml, write_all
 from medcli.tasks.choose import task_for
-from medcli.training.loop import Event
 from medcli.training.optimizer import peak_learning_rate
+from medcli.training.result import Event
 from medcli.training.signals import Stopped
 from medcli.training.train import settle, train
 

@@ -1,6 +1,6 @@
 """Training: the loop, its state, its optimiser, its length, its log."""
 
-from medcli.training.loop import Result
+from medcli.training.result import Result
 from medcli.training.signals import Stopped
 from medcli.training.train import train
 

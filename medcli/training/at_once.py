@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from medcli.files import write_json
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.run import save_model
 from medcli.tasks.base import FittedAtOnce
 from medcli.training.log import History, write_curves
-from medcli.training.loop import Event, Result
+from medcli.training.result import Event, Result
 
 ACCOUNT = "fit.json"
 
@@ -26,7 +28,7 @@ class AtOnce:
 
     def restore(self) -> None: ...
 
-    def reset_averages(self) -> None: ...
+    def take_over(self, layers: Sequence[keras.layers.Layer]) -> None: ...
 
     def run(self) -> Result:
         account = self.task.fit(self.model, self.prepared, self.training, progress=self._tell)

@@ -26,6 +26,8 @@ class State:
         best, best_epoch: Validation measures of the weights that were kept, and their epoch.
         validated_at: Epoch of the last validation.
         validations_since_best, stopped_early: For early stopping.
+        collected: Epochs whose weights are in the mean (SWA).
+        thawed_at: The step before which the layers that were taken over were frozen.
         seconds, first_epoch_seconds, validation_seconds: Time spent, for the time budget.
         history: One row per epoch.
     """
@@ -39,6 +41,8 @@ class State:
     validated_at: int = 0
     validations_since_best: int = 0
     stopped_early: bool = False
+    collected: int = 0
+    thawed_at: int = 0
     seconds: float = 0.0
     first_epoch_seconds: float = 0.0
     validation_seconds: float = 0.0

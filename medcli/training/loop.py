@@ -1,13 +1,10 @@
 """The training loop: our own over `batch n`, so that it resumes at any step and ends in time."""
 
-import json
 import math
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -16,50 +13,21 @@ import tensorflow as tf
 from medcli.datasets.feed import feed
 from medcli.devices import use_xla
 from medcli.errors import RunError
-from medcli.files import write_json
 from medcli.preprocessing.prepared import Prepared, Record
-from medcli.run import CHECKPOINTS, RESULT, save_model
+from medcli.run import CHECKPOINTS, save_model
 from medcli.tasks.base import Task
+from medcli.training.averages import BATCHES, Averages, Statistics
 from medcli.training.checkpoint import Checkpoints, State
+from medcli.training.fine_tuning import FineTuning, fine_tuning
 from medcli.training.length import epochs, steps_per_epoch
 from medcli.training.log import History, write_curves
 from medcli.training.optimizer import build_optimizer, learning_rate_at, peak_learning_rate
+from medcli.training.result import Result
 from medcli.training.signals import Stopped, caught_signals
 
-Event = dict[str, Any]
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 SECONDS_PER_CALL = 0.5
 """Steps are run in one graph call for about so long: long enough to hide Python, short enough to watch and to stop."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a training gave.
-
-    Attributes:
-        folder: The run folder.
-        epochs: Epochs done.
-        best: Validation measures of the epoch whose weights were kept, with its number as `epoch`.
-        seconds: Time spent training, over all resumptions.
-    """
-
-    folder: Path
-    epochs: int
-    best: dict[str, float]
-    seconds: float
-
-    def save(self) -> None:
-        """Into the run folder, as the sign that the training is finished."""
-        write_json(self.folder / RESULT, {"epochs": self.epochs, "best": self.best, "seconds": self.seconds})
-
-    @classmethod
-    def load(cls, folder: Path) -> "Result | None":
-        """None: the training is not finished."""
-        try:
-            content = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-            return cls(folder, content["epochs"], content["best"], content["seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
 
 class Loop:
@@ -81,65 +49,64 @@ class Loop:
         self.model = task.build_model()
         self.optimizer = build_optimizer(self.settings, plan.task, policy)
         self.optimizer.build(self.model.trainable_variables)
-        self.averages = [tf.Variable(variable.value, trainable=False) for variable in self._averaged()]
+        self.averages = Averages(self.model, ema=self.settings.ema)
+        self.statistics: Statistics | None = None
+        self.fine_tuning = FineTuning()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.thawed_at = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.total_steps = tf.Variable(self.epochs * self.steps_per_epoch, dtype=tf.int64, trainable=False)
         self.peak = peak_learning_rate(self.settings)
         self.state = State(planned_epochs=self.epochs)
         self.checkpoints = Checkpoints(folder / CHECKPOINTS)
         self.history = History(folder, tensorboard=self.settings.tensorboard)
         self.signal: int | None = None
+        self._is_frozen = False
         self.steps_per_call = 1
-        self._one_step = tf.function(
-            self._replica_step, jit_compile=use_xla(self.settings.xla, strategy), autograph=False
-        )
-        self._steps = tf.function(self._many_steps)
+        self._steps = self._compiled()
 
     # The graph -----------------------------------------------------------------------------------------------------
+
+    def _compiled(self):
+        """Several steps as one graph, of the variables that learn at the time of the first call."""
+        self._one_step = tf.function(
+            self._replica_step, jit_compile=use_xla(self.settings.xla, self.strategy), autograph=False
+        )
+        return tf.function(self._many_steps)
 
     def _replica_step(self, images, targets):
         with tf.GradientTape() as tape:
             loss = self.task.loss(targets, self.model(images, training=True))
             scaled = self.optimizer.scale_loss(loss / self.strategy.num_replicas_in_sync)
-        gradients = tape.gradient(scaled, self.model.trainable_weights)
-        self.optimizer.apply(gradients, self.model.trainable_weights)
+        learning = self.model.trainable_weights
+        self.optimizer.apply(tape.gradient(scaled, learning), learning)
         return loss
 
     def _many_steps(self, batches, count):
         total = tf.zeros(())
         for _ in tf.range(count):
             self._set_learning_rate()
-            losses = self.strategy.run(self._one_step, args=next(batches))
+            with self.fine_tuning.slowed(self.model.trainable_weights):
+                losses = self.strategy.run(self._one_step, args=next(batches))
             total += self.strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
             self.step.assign_add(1)
-            self._update_averages()
+            self.averages.follow(self.step)
         return total
 
     @tf.autograph.experimental.do_not_convert
     def _set_learning_rate(self):
-        progress = tf.cast(self.step, tf.float32) / tf.cast(self.total_steps, tf.float32)
-        self.optimizer.learning_rate.assign(learning_rate_at(progress, self.settings, self.peak))
-
-    def _averaged(self) -> list[keras.Variable]:
-        """Weights and moving statistics, not the counters of random generators."""
-        return [variable for variable in self.model.weights if keras.backend.is_float_dtype(variable.dtype)]
-
-    @tf.autograph.experimental.do_not_convert
-    def _update_averages(self):
-        """Exponential moving average; in the beginning over fewer steps, so that the first weights are forgotten."""
-        if self.settings.ema == 0:
-            return
-        step = tf.cast(self.step, tf.float32)
-        keep = tf.minimum(self.settings.ema, (1 + step) / (10 + step))
-        for average, variable in zip(self.averages, self._averaged(), strict=True):
-            average.assign_sub((1 - keep) * (average - variable.value))
+        total = tf.cast(self.total_steps, tf.float32)
+        rate = learning_rate_at(tf.cast(self.step, tf.float32) / total, self.settings, self.peak)
+        since = tf.cast(self.step - self.thawed_at, tf.float32)
+        again = tf.minimum(1.0, (since + 1) / tf.maximum(1.0, self.settings.warmup * total))
+        self.optimizer.learning_rate.assign(tf.where(self.thawed_at > 0, rate * again, rate))
 
     # The loop ------------------------------------------------------------------------------------------------------
 
-    def reset_averages(self) -> None:
-        """Start the moving average from the weights as they are now."""
-        for average, variable in zip(self.averages, self._averaged(), strict=True):
-            average.assign(variable.value)
+    def take_over(self, layers: Sequence[keras.layers.Layer]) -> None:
+        """These layers have been given weights to start from."""
+        self.averages.reset()
+        self.fine_tuning = fine_tuning(self.task.config, self.model, layers, epochs=self.epochs)
+        self._steps = self._compiled()
 
     def restore(self) -> None:
         """Continue from the newest checkpoint that can be read; from the beginning when there is none."""
@@ -150,6 +117,7 @@ class Loop:
         for variable, array in zip(self._saved_variables(), arrays, strict=True):
             variable.assign(array)
         self.step.assign(self.state.step)
+        self.thawed_at.assign(self.state.thawed_at)
         self.total_steps.assign(self.state.planned_epochs * self.steps_per_epoch)
         self.history.rows = self.state.history
 
@@ -184,6 +152,7 @@ class Loop:
 
     def _epoch(self, batches) -> None:
         state = self.state
+        self._begin_epoch()
         last = (state.epoch + 1) * self.steps_per_epoch
         while state.step < last:
             count = min(self.steps_per_call, last - state.step)
@@ -208,8 +177,31 @@ class Loop:
                 )
         self._end_epoch()
 
+    def _begin_epoch(self) -> None:
+        """Freeze, thaw or collect; a function of the state, so that a resumed training does the same."""
+        state, frozen = self.state, self._frozen()
+        if frozen != self._is_frozen:
+            self.fine_tuning.freeze(frozen)
+            self._steps, self._is_frozen = self._compiled(), frozen
+        if self.fine_tuning.epochs and not frozen and not state.thawed_at:
+            state.thawed_at = state.step
+            self.thawed_at.assign(state.step)
+        self.averages.rest(self._collecting())
+
+    def _frozen(self) -> bool:
+        return self.state.epoch < min(self.fine_tuning.epochs, self.state.planned_epochs - 1)
+
+    def _collecting(self) -> bool:
+        """Whether this epoch's weights are among those that are averaged."""
+        planned = self.state.planned_epochs
+        first = min(round(planned * (1 - self.settings.swa)), planned - 1)
+        return self.settings.swa > 0 and (self.state.collected > 0 or self.state.epoch >= first)
+
     def _end_epoch(self) -> None:
         state = self.state
+        if self._collecting():
+            self.averages.collect(state.collected)
+            state.collected += 1
         row: dict[str, float] = {
             "epoch": state.epoch + 1,
             "loss": state.epoch_loss / self.steps_per_epoch,
@@ -239,7 +231,9 @@ class Loop:
     def _validate(self) -> dict[str, float]:
         """Measure the averaged weights; keep them when they are the best so far (of equals, the later), or always."""
         state, began = self.state, time.monotonic()
-        with self._averaged_weights():
+        with self.averages.swapped(state.collected):
+            if state.collected:
+                self._estimate_statistics()
             measures = self.task.validate(self.model, self.prepared, self.validation)
             score = measures[self.task.monitor]
             better = not state.best or score >= state.best[f"val_{self.task.monitor}"]
@@ -256,8 +250,16 @@ class Loop:
         state.validation_seconds = time.monotonic() - began
         return measures
 
-    def _averaged_weights(self):
-        return swapped(self._averaged(), self.averages if self.settings.ema else None)
+    def _estimate_statistics(self) -> None:
+        if self.statistics is None:
+            data = feed(
+                self.training_set,
+                batch_size=self.batch_size,
+                first_batch=0,
+                last_batch=min(self.steps_per_epoch, BATCHES),
+            )
+            self.statistics = Statistics(self.model, lambda: data)
+        self.statistics.estimate()
 
     def _plan_for_time(self) -> None:
         """Shorten the schedule to what the time budget still allows; never lengthen it beyond the config's epochs."""
@@ -285,7 +287,7 @@ class Loop:
 
     def _saved_variables(self) -> list:
         """All that a step reads: weights, random generators, optimiser, moving averages, the loss's own state."""
-        return [*self.model.variables, *self.optimizer.variables, *self.averages, *self.task.state]
+        return [*self.model.variables, *self.optimizer.variables, *self.averages.values, *self.task.state]
 
     def _seconds(self) -> float:
         return self.state.seconds + time.monotonic() - self.started
@@ -308,21 +310,3 @@ class Loop:
                 "seconds": elapsed, "seconds_left": elapsed / done - elapsed,
             }
         )  # fmt: skip
-
-
-class swapped:
-    """Within it, the variables hold these values, and the ones before come back at the end. `None` changes nothing."""
-
-    def __init__(self, variables: Sequence, values: Sequence | None):
-        self.variables, self.values = variables, values
-
-    def __enter__(self) -> None:
-        if self.values is not None:
-            self.before = [np.asarray(variable) for variable in self.variables]
-            for variable, value in zip(self.variables, self.values, strict=True):
-                variable.assign(value)
-
-    def __exit__(self, *_: object) -> None:
-        if self.values is not None:
-            for variable, value in zip(self.variables, self.before, strict=True):
-                variable.assign(value)

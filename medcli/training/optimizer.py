@@ -32,8 +32,10 @@ def build_optimizer(settings: Train, task: str, policy: str) -> keras.optimizers
 def learning_rate_at(progress: tf.Tensor, settings: Train, peak: float) -> tf.Tensor:
     """Learning rate at `progress` 0..1: a linear rise over the warm-up, then down to (almost) zero.
 
-    cosine: Loshchilov and Hutter 2017, equation 5, one period. polynomial: (1 - progress) ** 0.9, as in nnU-Net.
+    cosine: Loshchilov and Hutter 2017, equation 5, one period. polynomial: (1 - progress) ** 0.9, as in nnU-Net. It
+    falls no further once weights are averaged (`swa`): these must differ for their mean to be better.
     """
+    progress = tf.minimum(progress, 1 - settings.swa)
     warmup = settings.warmup
     rise = tf.minimum(1.0, (progress + 1e-4) / warmup) if warmup > 0 else 1.0
     rest = tf.clip_by_value((progress - warmup) / max(1 - warmup, 1e-6), 0.0, 1.0)

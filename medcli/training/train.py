@@ -31,7 +31,9 @@ from medcli.tasks.base import FittedAtOnce, Task
 from medcli.tasks.choose import task_for
 from medcli.tasks.fairness import groups_of
 from medcli.training.at_once import AtOnce
-from medcli.training.loop import Event, Loop, Result
+from medcli.training.fine_tuning import changed, published, weighty
+from medcli.training.loop import Loop
+from medcli.training.result import Event, Result
 
 SMOKE_CASES, SMOKE_STEPS = 16, 3
 
@@ -111,6 +113,8 @@ def train(
         )
         if weights is not None:
             start_from(loop, weights)
+        elif config.model.weights == "imagenet":
+            loop.take_over(published(loop.model))
         if resume:
             loop.restore()
     result = loop.run()
@@ -141,8 +145,10 @@ def given_weights(config: Config) -> Path | None:
 
 def start_from(loop: Loop | AtOnce, file: Path) -> None:
     """Take over the weights of a file as far as they fit."""
+    layers = weighty(loop.model)
+    before = [layer.get_weights() for layer in layers]
     filled, total = transfer_weights(loop.model, file)
-    loop.reset_averages()
+    loop.take_over(changed(layers, before))
     loop.on_event({"event": "weights", "file": str(file), "filled": filled, "total": total})
 
 

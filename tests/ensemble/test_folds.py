@@ -19,7 +19,7 @@ pytest.importorskip("tensorflow")
 from medcli.ensemble import folds as module
 from medcli.ensemble.folds import train_folds
 from medcli.training import Stopped
-from medcli.training.loop import Result
+from medcli.training.result import Result
 
 SETTINGS = {
     "seed": 3,

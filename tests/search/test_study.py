@@ -18,7 +18,7 @@ pytest.importorskip("optuna", reason="an extra: pip install 'medcli[search]'")
 from medcli.search import study as module
 from medcli.search.study import own_values, search
 from medcli.training import Stopped
-from medcli.training.loop import Result
+from medcli.training.result import Result
 
 SPACE = {"train.learning_rate": Range(1e-3, 1e-2, log=True), "model.dropout": Choice((0.2, 0.4))}
 
