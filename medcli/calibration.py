@@ -21,7 +21,8 @@ from medcli.errors import ConfigError, RunError
 from medcli.files import read_csv, sha256, write_csv, write_text
 from medcli.group_thresholds import AskedGroups, GroupThresholds, fit_group_thresholds
 from medcli.metrics import calibration as metrics
-from medcli.metrics.classification import decide
+from medcli.metrics.bootstrap import mean_of_known
+from medcli.metrics.classification import decide, known_counts
 from medcli.metrics.conformal import (
     covered,
     fit_quantiles,
@@ -31,6 +32,7 @@ from medcli.metrics.conformal import (
     possible_labels,
 )
 from medcli.metrics.decision import choose_threshold
+from medcli.metrics.known import is_known
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record, read_manifest
 
@@ -63,7 +65,7 @@ REASONS = {
 class Validation:
     """Attributes:
     cases, patients: Names, n each.
-    truth: (n, k) bool.
+    truth: (n, k) bool, with several labels float with NaN where a label is unknown.
     probabilities: (n, k) as the network gives them, before any scaling.
     """
 
@@ -81,7 +83,7 @@ class Validation:
         ]
         rows = [
             {"case": case, "patient": patient}
-            | {f"true:{name}": int(value) for name, value in zip(classes, truth, strict=True)}
+            | {f"true:{name}": _told(value) for name, value in zip(classes, truth, strict=True)}
             | {f"p:{name}": f"{value:.9g}" for name, value in zip(classes, chances, strict=True)}
             for case, patient, truth, chances in zip(
                 self.cases, self.patients, self.truth, self.probabilities, strict=True
@@ -89,17 +91,25 @@ class Validation:
         ]
         write_csv(folder / TABLE, rows, columns)
 
+    def with_truth(self) -> "Validation":
+        """Without cases of which no label is known."""
+        kept = np.flatnonzero(is_known(self.truth).any(1)).tolist()
+        if len(kept) == len(self.cases):
+            return self
+        cases, patients = [self.cases[row] for row in kept], [self.patients[row] for row in kept]
+        return Validation(cases, patients, self.truth[kept], self.probabilities[kept])
+
     @classmethod
     def load(cls, folder: Path, classes: Sequence[str]) -> "Validation":
         """Raises RunError when the table is missing or is not of these classes."""
         try:
             rows = read_csv(folder / TABLE)
-            truth = [[row[f"true:{name}"] == "1" for name in classes] for row in rows]
+            truth = truth_of([[float(row[f"true:{name}"] or "nan") for name in classes] for row in rows])
             chances = [[float(row[f"p:{name}"]) for name in classes] for row in rows]
             return cls(
                 [row["case"] for row in rows],
                 [row["patient"] for row in rows],
-                np.array(truth, bool).reshape(-1, len(classes)),
+                truth.reshape(-1, len(classes)),
                 np.array(chances, float).reshape(-1, len(classes)),
             )
         except (OSError, KeyError, ValueError, TypeError):
@@ -107,6 +117,16 @@ class Validation:
                 f"{folder / TABLE}: not the validation table of this run; remove it and calibration.json, "
                 "and evaluate again."
             ) from None
+
+
+def truth_of(values: Sequence[Sequence[float]]) -> np.ndarray:
+    """Rows of 1, 0 and NaN as (n, k) bool where all is known, else as float."""
+    truth = np.array(values, float)
+    return truth if np.isnan(truth).any() else truth.astype(bool)
+
+
+def _told(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.0f}"
 
 
 class _Kept(BaseModel):
@@ -268,12 +288,11 @@ class Calibration(_Kept):
         ]
 
     def covered(self, truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """(n, k) float: whether the truth lies within the set; one of k: of its true class, else NaN."""
+        """(n, k) float: whether the truth lies within the set; one of k: of its true class, else NaN, as unknown is."""
         inside, outside = self._possible(np.asarray(probabilities, float))
-        truth = np.asarray(truth, bool)
         if self.multi_label:
-            return np.where(truth, inside, outside).astype(float)
-        return np.where(truth, inside, np.nan)
+            return np.where(is_known(truth), np.where(truth == 1, inside, outside), np.nan)
+        return np.where(np.asarray(truth, bool), inside, np.nan)
 
     @property
     def used(self) -> dict[str, Any]:
@@ -375,6 +394,7 @@ def learn_after_training(
     """Give the network the best weights and learn from the validation part; for classifiers only."""
     if task.plan.task != "classification":
         return
+    from medcli.datasets.classification import class_targets
     from medcli.models.safety import load_weights_safely
     from medcli.run import MODEL
 
@@ -385,7 +405,7 @@ def learn_after_training(
     validation = Validation(
         [record.case for record in records],
         [record.patient for record in records],
-        np.array([[name in record.classes for name in task.plan.classes] for record in records]),
+        truth_of(class_targets(records, task.plan).tolist()),
         np.stack(chances).astype(float),
     )
     learn(folder, validation, task.config, task.plan)
@@ -406,6 +426,7 @@ def fit(
     so that they are as good as those of new cases. The records of the run tell the groups of its cases.
     """
     asked, multi_label = Asked.of(config), plan.multi_label
+    validation = validation.with_truth()
     truth, raw = validation.truth, validation.probabilities
     fold = folds(truth, validation.patients)
     enough = _enough(validation)
@@ -490,6 +511,7 @@ def positive_index(plan: Plan, positive: str | None) -> int:
 def folds(truth: np.ndarray, patients: Sequence[str], seed: int = 0) -> np.ndarray:
     """(n,) number of each case's fold; whole patients, those of like classes spread over all folds."""
     _, first, index = np.unique(np.asarray(patients, str), return_index=True, return_inverse=True)
+    truth = np.asarray(truth) == 1
     random = np.random.default_rng(seed).permutation(len(first))
     order = np.lexsort((random, *truth[first].T))
     fold = np.empty(len(first), int)
@@ -512,8 +534,8 @@ def cross_fitted(
 def _enough(validation: Validation) -> bool:
     if len(set(validation.patients)) < FEW_PATIENTS:
         return False
-    present = validation.truth.sum(0)
-    return bool(min(present.min(), (len(validation.truth) - present).min()) >= FEW_CASES)
+    present, known = known_counts(validation.truth)
+    return bool(min(present.min(), (known - present).min()) >= FEW_CASES)
 
 
 def _choose(
@@ -553,7 +575,9 @@ def _standard_error(values: np.ndarray, patients: Sequence[str]) -> float:
 
 
 def _quality(truth: np.ndarray, values: np.ndarray, positive: int, multi_label: bool) -> Quality:
-    right = decide(values, multi_label=multi_label) == truth
+    right = (decide(values, multi_label=multi_label) == truth)[is_known(truth)].reshape(
+        (-1,) if multi_label else truth.shape
+    )
     return Quality(
         log_loss=float(metrics.log_loss(truth, values, multi_label=multi_label).mean()),
         brier=float(metrics.overall_brier(truth, values, multi_label=multi_label)),
@@ -602,13 +626,14 @@ def _expected(
         limits = _quantiles(truth[~own], values[~own], asked, multi_label)
         if multi_label:
             absent, present = possible_labels(values[own], limits)
-            hits.append(np.where(truth[own], present, absent).mean(1))
+            fits = np.where(truth[own] == 1, present, absent)
+            hits.append(mean_of_known(np.where(is_known(truth[own]), fits, np.nan)))
             sizes.append(present.sum(1))
         else:
             inside = _sets(values[own], limits[:, 0], asked)
             hits.append(covered(truth[own], inside).astype(float))
             sizes.append(inside.sum(1))
-    return float(np.concatenate(hits).mean()), float(np.concatenate(sizes).mean())
+    return float(mean_of_known(np.concatenate(hits))), float(np.concatenate(sizes).mean())
 
 
 def _finite(value: float) -> float | None:

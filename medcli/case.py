@@ -1,6 +1,7 @@
 """A case: one image or volume with its label, as found on disk, before anything is read."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Case:
     split: "train", "val" or "test" when the data say so, else None.
     classes: Classification: the class names that apply (one, or several when multi-label). Detection from masks: the
         class of each mask file, where the files tell it.
+    unknown: Classification with several labels: the class names of which nobody said whether they apply.
     boxes: Detection: the true boxes in pixels of the image; None when the case has no annotation at all, which is
         not the same as an image known to be empty, or when they are those of the objects in `masks`.
     masks: Segmentation: label files; one with ids, or several binary ones in the order of the classes. Detection: files
@@ -45,6 +47,13 @@ class Case:
     classes: tuple[str, ...] = ()
     boxes: Boxes | None = None
     masks: tuple[Source, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def shows(self, classes: Sequence[str]) -> list[float]:
+        """1 where a class applies, 0 where it does not, NaN where it is unknown."""
+        return [
+            1.0 if name in self.classes else math.nan if name in self.unknown else 0.0 for name in classes
+        ]
 
 
 @dataclass(frozen=True)

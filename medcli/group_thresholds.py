@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from medcli.config.schema import Evaluate
 from medcli.grouping import GroupRule, too_few
 from medcli.metrics.decision import Aim, choose_threshold, nearest_threshold
+from medcli.metrics.known import is_known
 from medcli.preprocessing.prepared import Record
 
 
@@ -86,7 +87,7 @@ def fit_group_thresholds(
 ) -> GroupThresholds:
     """
     Args:
-        truth, scores: (n, k) of the validation cases.
+        truth, scores: (n, k) of the validation cases; a truth of NaN is unknown.
         groups, patients: One per validation case.
         training: Records of the training part, which settle the groups.
         classes: Class to its column, of those that are decided by a threshold.
@@ -104,15 +105,16 @@ def fit_group_thresholds(
     points: dict[str, dict[str, Point]] = {}
     too_small: dict[str, str] = {}
     for key in sorted(set(keys) - {""}):
-        inside = np.flatnonzero(keys == key)
         for name, column in classes.items():
-            shown = truth[:, column].astype(bool)
+            known = is_known(truth[:, column])
+            shown, chances = truth[:, column] == 1, scores[:, column]
+            inside = np.flatnonzero((keys == key) & known)
             reason = too_few(shown[inside][:, None], whose[inside], asked.patients)
             if reason:
                 too_small[key] = reason
                 continue
-            value = _threshold(asked.aim, aim, shown, scores[:, column], inside, common[name])
-            called = scores[inside, column] >= value
+            value = _threshold(asked.aim, aim, shown, chances, inside, common[name], known)
+            called = chances[inside] >= value
             points.setdefault(key, {})[name] = Point(
                 threshold=value,
                 sensitivity=_share(called[shown[inside]]),
@@ -126,12 +128,18 @@ def fit_group_thresholds(
 
 
 def _threshold(
-    kind: str, aim: Aim, shown: np.ndarray, scores: np.ndarray, inside: np.ndarray, common: float
+    kind: str,
+    aim: Aim,
+    shown: np.ndarray,
+    scores: np.ndarray,
+    inside: np.ndarray,
+    common: float,
+    known: np.ndarray,
 ) -> float:
     if kind == "own":
         return choose_threshold(shown[inside], scores[inside], aim).value
     called = scores >= common
-    sensitivity, specificity = called[shown].mean(), (~called[~shown]).mean()
+    sensitivity, specificity = called[shown].mean(), (~called[known & ~shown]).mean()
     if kind == "equal_opportunity":
         return choose_threshold(shown[inside], scores[inside], {"sensitivity": float(sensitivity)}).value
     return nearest_threshold(

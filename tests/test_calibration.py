@@ -1,6 +1,7 @@
 """What a run learns from its validation part: choice of the scaling, thresholds, sets, and the two files."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from medcli.calibration import (
 )
 from medcli.config.schema import Config, Evaluate
 from medcli.errors import ConfigError, RunError
+from medcli.metrics.decision import choose_threshold
 from tests.fake_run import fake_run
 
 SETTINGS = {"threshold": "youden"}
@@ -183,6 +185,28 @@ def test_several_labels_are_referred_when_one_is_undecided(tmp_path):
     sure = [reason == "" for reason in reasons]
     assert (inside == (chances > 0.5))[sure].all()
     assert found.decided(np.array([[1.0, 0.0, 1.0]])).tolist() == [[True, False, True]]
+
+
+def test_labels_that_nobody_knows_do_not_count(tmp_path):
+    whole, random = several_labels(), np.random.default_rng(3)
+    known = random.random(whole.truth.shape) > 0.4
+    kept = replace(whole, truth=np.where(known, whole.truth, np.nan))
+    kept.save(tmp_path, ("x", "y", "z"))
+    again = Validation.load(tmp_path, ("x", "y", "z"))
+    assert np.array_equal(again.truth, kept.truth, equal_nan=True)
+    _, plain = made(tmp_path, kept, classes=("x", "y", "z"), multi_label=True, predict={"calibrate": "none"})
+    for index, name in enumerate("xyz"):  # the threshold is that of the cases where the label is known
+        rows = known[:, index]
+        best = choose_threshold(whole.truth[rows, index], whole.probabilities[rows, index], "youden")
+        assert plain.operating[name].threshold == best.value
+        assert plain.operating[name].sensitivity == best.sensitivity
+    _, found = made(tmp_path, kept, classes=("x", "y", "z"), multi_label=True)
+    assert found.scaling.method != "none"
+    new = several_labels(5000, seed=2)
+    chances = found.scaled(new.probabilities)
+    assert np.mean(found.covered(new.truth, chances), 0) == pytest.approx([0.9] * 3, abs=0.04)
+    hidden = np.where(random.random(new.truth.shape) > 0.5, new.truth, np.nan)
+    assert np.isnan(found.covered(hidden, chances)).tolist() == np.isnan(hidden).tolist()
 
 
 def test_too_few_cases_promise_nothing(tmp_path):

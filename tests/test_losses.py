@@ -86,6 +86,29 @@ def test_ordinal_is_least_for_the_true_probabilities():
     np.testing.assert_allclose(found, shares, atol=0.01)
 
 
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "mse"])
+def test_an_unknown_label_adds_nothing_and_gets_no_gradient(name):
+    logits = tf.constant([[0.3, -1.2], [0.8, 0.1]])
+    loss, weights = classification.LOSSES[name], tf.constant([2.0, 1.0])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = loss(
+            tf.constant([[1.0, np.nan], [0.0, 1.0]]), logits, weights=weights, multi_label=True, smoothing=0.1
+        )
+    slopes = tape.gradient(value, logits).numpy()
+    assert slopes[0, 1] == 0 and np.isfinite(slopes).all() and (slopes != 0).sum() == 3
+    # The other label may be anything: only what is known counts.
+    parts = [
+        float(
+            loss(
+                tf.constant([[a, b]]), logits[row : row + 1], weights=weights, multi_label=True, smoothing=0.1
+            )
+        )
+        for row, (a, b) in enumerate([(1.0, np.nan), (0.0, 1.0)])
+    ]
+    assert float(value) == pytest.approx(sum(parts) / 2)
+
+
 def voxels(probabilities):
     """Logits of shape (1, 1, n, 2) from foreground probabilities."""
     p = np.array(probabilities, np.float32)

@@ -76,6 +76,8 @@ class Data(Section):
         None,
         description="Class names in order; default: those found, sorted. Segmentation: names of label ids 1, 2, ... in order, or a mapping from name to the id or ids in the file.",
     )
+    uncertain: Literal["missing", "present", "absent"] = Field("missing", description="Classification with one 0/1 column per class: what -1 means (CheXpert's uncertain). missing: nobody knows, so this label of this case counts neither in training nor in evaluation.")
+    unlabelled: Literal["missing", "absent"] = Field("missing", description="Classification with one 0/1 column per class: what an empty cell or NaN means. absent: what is not mentioned is not there, as in labels from reports.")
     regions: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)] | None = Field(
         None,
         description="Segmentation: regions that may overlap, each a list of classes, from the largest to the smallest, for example {whole: [edema, core, enhancing], core: [core, enhancing], enhancing: [enhancing]}. They, not the classes, are learned (one sigmoid each) and measured. A label image is written in their order, later over earlier.",

@@ -16,11 +16,13 @@ from medcli.preprocessing.prepared import Prepared, Record
 
 
 def class_targets(records: Sequence[Record], plan: Plan) -> np.ndarray:
-    """(cases, classes) float32, one-hot or multi-hot."""
+    """(cases, classes) float32, one-hot or multi-hot; NaN where a label is unknown."""
     targets = np.zeros((len(records), plan.num_classes), np.float32)
     for row, record in zip(targets, records, strict=True):
         for name in record.classes:
             row[plan.classes.index(name)] = 1
+        for name in record.unknown:
+            row[plan.classes.index(name)] = np.nan
     return targets
 
 

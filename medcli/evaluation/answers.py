@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES, patient_weights, percentile_interval
 from medcli.metrics.decision import confidence
+from medcli.metrics.known import only_known
 
 Interval = tuple[float, float]
 
@@ -17,7 +19,7 @@ class Answers:
     """Attributes:
     classes: k names.
     positive: Index of the positive one of two classes.
-    truth: (n, k) bool.
+    truth: (n, k) bool, with several labels float with NaN where a label is unknown.
     probabilities: (n, k), calibrated where the run has a calibration.
     raw: (n, k), as the network gave them.
     patients: One per case.
@@ -59,6 +61,16 @@ class Answers:
     @cached_property
     def _draws(self) -> list[np.ndarray]:
         return [chunk.astype(np.uint16) for chunk in patient_weights(self.patients, resamples=RESAMPLES)]
+
+    def of_class(self, index: int, chances: np.ndarray | None = None) -> tuple[Any, Any, list[str]]:
+        """Of the cases where it is known: truth (m,) bool, probabilities (m,), patients.
+
+        Args:
+            chances: (n, k) in place of `probabilities`.
+        """
+        values = self.probabilities if chances is None else chances
+        truth, values, patients = only_known(self.truth[:, index], values[:, index], self.patients)
+        return truth, values, list(patients)
 
     def by_patient(self, values: np.ndarray) -> np.ndarray:
         return by_patient(values, self.patients)

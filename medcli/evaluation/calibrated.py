@@ -54,9 +54,9 @@ def _shown(answers: Answers) -> list[tuple[str, int]]:
 
 
 def _class_quality(answers: Answers, index: int, probabilities: np.ndarray) -> dict[str, Any]:
-    truth, chances = answers.truth[:, index], probabilities[:, index]
+    truth, chances, patients = answers.of_class(index, probabilities)
     mean, most = metrics.chance_error(chances)
-    line = metrics.calibration_line(truth, chances, answers.patients)
+    line = metrics.calibration_line(truth, chances, patients)
     return {
         "ece": float(metrics.calibration_error(truth, chances)),
         "ece_of_a_perfect_model": mean,
@@ -69,7 +69,7 @@ def _class_quality(answers: Answers, index: int, probabilities: np.ndarray) -> d
 
 
 def _curve(answers: Answers, index: int, probabilities: np.ndarray) -> metrics.ReliabilityCurve:
-    return metrics.reliability_curve(answers.truth[:, index], probabilities[:, index], answers.patients)
+    return metrics.reliability_curve(*answers.of_class(index, probabilities))
 
 
 def _on_validation(calibration: Calibration) -> Table:
@@ -187,10 +187,10 @@ def shift_section(
         },
         "classes": {
             name: {
-                "validation_share": float(validation.truth[:, index].mean()),
-                "share": float(answers.truth[:, index].mean()),
-                "mean_probability": float(answers.probabilities[:, index].mean()),
-                "gap": float((answers.probabilities[:, index] - answers.truth[:, index]).mean()),
+                "validation_share": float(np.nanmean(validation.truth[:, index])),
+                "share": float(np.mean(answers.of_class(index)[0])),
+                "mean_probability": float(np.mean(answers.of_class(index)[1])),
+                "gap": float(np.nanmean(answers.probabilities[:, index] - answers.truth[:, index])),
                 "gap_interval": gaps[name],
             }
             for name, index in _shown(answers)

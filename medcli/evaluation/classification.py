@@ -1,5 +1,6 @@
 """Judging classifications."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -8,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medcli.calibration import FILE, Calibration, Validation, positive_index
+from medcli.calibration import FILE, Calibration, Validation, positive_index, truth_of
 from medcli.case import Case
 from medcli.config.schema import Evaluate
 from medcli.drawing import beside, views
@@ -18,13 +19,14 @@ from medcli.evaluation.calibrated import calibration_section, shift_section
 from medcli.evaluation.decisions import decision_section, prevalences
 from medcli.evaluation.group_decisions import group_decisions
 from medcli.evaluation.judge import Detail, Judged, Measured, Plot, Values, shown_window, with_intervals
-from medcli.evaluation.kept import column_of
+from medcli.evaluation.kept import UNKNOWN, column_of, told
 from medcli.evaluation.plots import confusion_figure, precision_recall_figure, roc_figure
 from medcli.evaluation.refusal import NAMES, refusal_section, set_measures
 from medcli.image import Image
 from medcli.metrics import classification as metrics
 from medcli.metrics.calibration import brier, calibration_error, overall_brier, overall_error, unbiased
 from medcli.metrics.grades import steps_off, weighted_kappa
+from medcli.metrics.known import is_known, only_known
 from medcli.metrics.samples import CLASSIFICATION_GAPS, CLASSIFICATION_NAMES, Sample, classification_sample
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.plan import Plan
@@ -58,6 +60,8 @@ class ClassificationJudge:
         self._probabilities: list[np.ndarray] = []
         self._raw: list[np.ndarray] = []
         self._groups: list[Mapping[str, str]] = []
+        if plan.multi_label:
+            self.overall_names = (*metrics.OVERALL, *metrics.MICRO, "ece", "brier", *NAMES)
         self._graded = run is not None and run.config.train.loss == "ordinal"
         if self._graded:
             self.overall_names = (*metrics.OVERALL, *GRADES, "ece", "brier", *NAMES)
@@ -78,7 +82,7 @@ class ClassificationJudge:
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> Judged:
         assert prediction.probabilities is not None
-        truth = np.array([name in case.classes for name in self.plan.classes])
+        truth = truth_of([case.shows(self.plan.classes)])[0]
         self._check(case, truth)
         probabilities = np.asarray(prediction.probabilities, float)
         raw = prediction.raw_probabilities
@@ -94,7 +98,7 @@ class ClassificationJudge:
     def restore(self, rows: Sequence[Mapping[str, str]], folder: Path) -> list[Judged]:
         classes = self.plan.classes
         try:
-            truth = [[name in row["truth"].split("|") for name in classes] for row in rows]
+            truth = truth_of([told(row["truth"], row.get(UNKNOWN), classes) for row in rows])
             given = [[float(row[f"p:{name}"]) for name in classes] for row in rows]
             raw = [[float(row.get(f"raw:{name}") or row[f"p:{name}"]) for name in classes] for row in rows]
         except (KeyError, ValueError):
@@ -111,7 +115,7 @@ class ClassificationJudge:
         return [
             self._judged(row["case"], true, chances, unscaled, self._groups_of(row))
             for row, true, chances, unscaled in zip(
-                rows, np.array(truth), scaled.astype(float), before.astype(float), strict=True
+                rows, truth, scaled.astype(float), before.astype(float), strict=True
             )
         ]
 
@@ -134,15 +138,20 @@ class ClassificationJudge:
         self._truth.append(truth)
         self._probabilities.append(probabilities)
         self._raw.append(raw)
-        decided = metrics.decide(probabilities[None], multi_label=self.plan.multi_label)[0]
+        known = is_known(truth)
+        decided = self._called(probabilities[None], [groups])[0]
         chances = {
             f"p:{name}": float(value) for name, value in zip(self.plan.classes, probabilities, strict=True)
         }
-        true, predicted = self._named(truth), self._named(decided)
-        row = {"truth": true, "predicted": predicted, "correct": bool((truth == decided).all())} | chances
+        true, predicted = self._named(truth == 1), self._named(decided)
+        right = bool((truth == decided)[known].all())
+        row: dict[str, Any] = {"truth": true, "predicted": predicted, "correct": right} | chances
+        if self.plan.multi_label:
+            row[UNKNOWN] = self._named(~known)
         row |= self._decided(probabilities, raw, groups)
         # The probability given to the truth; multi-label: its mean over the classes, yes and no alike.
-        quality = float(np.where(truth, probabilities, 1 - probabilities).mean())
+        given = np.where(truth == 1, probabilities, 1 - probabilities)[known]
+        quality = float(given.mean()) if known.any() else math.nan
         if not self.plan.multi_label:
             quality = float(probabilities[truth.argmax()])
         best = "" if self.plan.multi_label else f" ({probabilities.max():.2f})"
@@ -151,6 +160,7 @@ class ClassificationJudge:
 
     def measure(self, patients: Sequence[str]) -> Measured:
         truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)
+        called = self._called(probabilities, self._groups)
         answers = Answers(
             self.plan.classes,
             self.plan.multi_label,
@@ -168,6 +178,7 @@ class ClassificationJudge:
                 multi_label=self.plan.multi_label,
                 positive=self._positive,
                 weights=weights,
+                decided=called,
             )
             if self._graded:
                 table = metrics.confusion_matrix(
@@ -177,8 +188,11 @@ class ClassificationJudge:
             more, more_by_class = self._more(answers, weights)
             return overall | more, by_class | more_by_class
 
-        extra: dict[str, Any] = {"counts": dict(zip(self.plan.classes, truth.sum(0).tolist(), strict=True))}
-        if not self.plan.multi_label:
+        present, known = metrics.known_counts(truth)
+        extra: dict[str, Any] = {"counts": dict(zip(self.plan.classes, present.tolist(), strict=True))}
+        if self.plan.multi_label:
+            extra["known"] = dict(zip(self.plan.classes, known.tolist(), strict=True))
+        else:
             extra["confusion"] = {"classes": self.plan.classes, "rows_are_truth": self._confusion().tolist()}
         if truth.shape[1] == 2 and not self.plan.multi_label:
             extra["positive"] = self.plan.classes[self._positive]
@@ -246,7 +260,7 @@ class ClassificationJudge:
         truth, probabilities = np.stack(self._truth), np.stack(self._probabilities)
         multi_label, calibration = self.plan.multi_label, self.calibration
         note = ""
-        decided = metrics.decide(probabilities, multi_label=multi_label)
+        decided = self._called(probabilities, self._groups)
         if calibration is not None and (multi_label or len(self.plan.classes) == 2):
             decided = calibration.decided(probabilities, self._groups)
             note = "Decisions at the run's own thresholds. "
@@ -269,7 +283,8 @@ class ClassificationJudge:
             shown = [self._positive]
         roc, recall = {}, {}
         for index in shown:
-            name, true, score = self.plan.classes[index], truth[:, index], probabilities[:, index]
+            name = self.plan.classes[index]
+            true, score = only_known(truth[:, index], probabilities[:, index])
             area, average = metrics.auroc(true, score), metrics.average_precision(true, score)
             if np.isfinite(area):
                 roc[f"{name} ({area:.3f})"] = metrics.roc_curve(true, score)
@@ -302,10 +317,18 @@ class ClassificationJudge:
                 f"Expected classes that the run knows ({', '.join(self.plan.classes)}), "
                 f"found {', '.join(unknown)}."
             )
+        if self.plan.multi_label and not is_known(truth).any():
+            raise DataError("Expected the truth of at least one label, found none.")
         if not self.plan.multi_label and truth.sum() != 1:
             raise DataError(
                 f"Expected exactly one class as the truth, found {int(truth.sum())}; label the case."
             )
+
+    def _called(self, probabilities: np.ndarray, groups: Sequence[Mapping[str, str]]) -> np.ndarray:
+        """(n, k) bool: the most probable class; of several labels those that reach the run's thresholds."""
+        if self.plan.multi_label and self.calibration is not None:
+            return self.calibration.decided(probabilities, groups)
+        return metrics.decide(probabilities, multi_label=self.plan.multi_label)
 
     def _confusion(self) -> np.ndarray:
         truth, predicted = np.stack(self._truth).argmax(1), np.stack(self._probabilities).argmax(1)

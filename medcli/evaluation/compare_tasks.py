@@ -9,9 +9,11 @@ import numpy as np
 from medcli.boxes import Boxes
 from medcli.errors import DataError, RunError
 from medcli.evaluation.compare_stored import CASES, DETECTIONS, Stored
+from medcli.evaluation.kept import UNKNOWN, told
 from medcli.metrics import classification, detection, segmentation
 from medcli.metrics.bootstrap import Measure
 from medcli.metrics.comparison import delong, mcnemar, signed_rank
+from medcli.metrics.known import is_known, only_known
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,10 @@ class Pair:
 
 def classified(a: Stored, b: Stored, names: Sequence[str], patients: Sequence[str]) -> Pair:
     classes, multi_label = a.plan.classes, a.plan.multi_label
-    truth = _chosen(a, names, "truth", classes)
-    _different_truth(names, (truth == _chosen(b, names, "truth", classes)).all(1))
+    truth = _truth(a, names, classes)
+    other = _truth(b, names, classes)
+    _different_truth(names, ((truth == other) | (np.isnan(truth) & np.isnan(other))).all(1))
+    truth = truth if np.isnan(truth).any() else truth.astype(bool)
     scores = [_table(stored, names, [f"p:{label}" for label in classes]) for stored in (a, b)]
     decided = [_chosen(stored, names, "predicted", classes) for stored in (a, b)]
     positive = classes.index(a.metrics["positive"]) if "positive" in a.metrics else -1
@@ -63,18 +67,18 @@ def classified(a: Stored, b: Stored, names: Sequence[str], patients: Sequence[st
     }
     tests = []
     for index in [positive] if binary else range(len(classes)):
-        found = delong(truth[:, index], scores[0][:, index], scores[1][:, index], patients)
+        first, second = (one[:, index] for one in scores)
+        shown, first, second, who = only_known(truth[:, index], first, second, patients)
+        found = delong(shown, first, second, list(who))
         text = f"A - B {found.difference:+.4f} ({found.low:+.4f} to {found.high:+.4f})"
-        tests.append(
-            Test("DeLong", f"AUROC of {classes[index]}", text, found.p, len(names), len(set(patients)))
-        )
-    right = [(one == truth).all(1) for one in decided]
+        tests.append(Test("DeLong", f"AUROC of {classes[index]}", text, found.p, len(shown), len(set(who))))
+    right = [((one == truth) | ~is_known(truth)).all(1) for one in decided]
     chosen = {"all decisions": everybody}
     if binary:
         chosen |= {"sensitivity": truth[:, positive], "specificity": ~truth[:, positive]}
     for label, cases in chosen.items():
         tests += _mcnemar(label, right[0][cases], right[1][cases], np.asarray(patients)[cases])
-    shares = dict(zip(classes, truth.mean(0).tolist(), strict=True))
+    shares = dict(zip(classes, np.nanmean(truth, axis=0).tolist(), strict=True))
     return Pair((measure_of(scores[0], decided[0]), measure_of(scores[1], decided[1])), about, tests, shares)
 
 
@@ -245,6 +249,12 @@ def _chosen(stored: Stored, names: Sequence[str], column: str, classes: Sequence
     """(n, k) bool from a column with class names joined by |."""
     lists = [_cell(stored, case, column).split("|") for case in names]
     return np.array([[label in entry for label in classes] for entry in lists])
+
+
+def _truth(stored: Stored, names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """(n, k) float of 1, 0 and NaN for unknown."""
+    cells = [(_cell(stored, case, "truth"), stored.rows[case].get(UNKNOWN)) for case in names]
+    return np.array([told(truth, unknown, classes) for truth, unknown in cells])
 
 
 def _table(stored: Stored, names: Sequence[str], columns: Sequence[str]) -> np.ndarray:

@@ -103,9 +103,9 @@ def _at(answers: Answers, index: int, threshold: float, prevalence: float | None
 
     values = {name: float(value) for name, value in measure(None).items()}
     return {
-        "positives": int(truth.sum()),
-        "negatives": int((~truth).sum()),
-        "prevalence": float(truth.mean()),
+        "positives": int((truth == 1).sum()),
+        "negatives": int((truth == 0).sum()),
+        "prevalence": float(np.nanmean(truth)),
         "expected_prevalence": prevalence,
         **values,
         "intervals": answers.intervals(measure),

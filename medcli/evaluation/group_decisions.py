@@ -8,6 +8,7 @@ import numpy as np
 from medcli.calibration import Calibration
 from medcli.evaluation.answers import Answers
 from medcli.evaluation.judge import Table
+from medcli.metrics.known import only_known
 
 
 def group_decisions(
@@ -53,8 +54,8 @@ def _row(
     point = kept.points.get(whose, {}).get(name)
     threshold = calibration.operating[name].threshold if point is None else point.threshold
     index = answers.classes.index(name)
-    truth = answers.truth[cases, index].astype(bool)
-    called = answers.probabilities[cases, index] >= threshold
+    truth, chances = only_known(answers.truth[cases, index], answers.probabilities[cases, index])
+    called = chances >= threshold
     return {
         "threshold_of": whose,
         "class": name,
@@ -62,7 +63,7 @@ def _row(
         "validation_patients": None if point is None else point.patients,
         "validation_sensitivity": None if point is None else point.sensitivity,
         "validation_specificity": None if point is None else point.specificity,
-        "cases": len(cases),
+        "cases": len(truth),
         "sensitivity": _share(called[truth]),
         "specificity": _share(~called[~truth]),
     }

@@ -12,6 +12,7 @@ RUN/evaluate/NAME/
 """
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -30,12 +31,14 @@ from medcli.run import Run
 
 FILE, CASES, CONFIG, PICTURES = "evaluation.json", "cases.csv", "config.yaml", "pictures"
 TAKEN = {"case", "patient", "split", "status", "seconds", "truth", "predicted", "correct"} | {
-    "decision", "set", "refer", "refused", "p_unlike", "unlikeness", "expected_quality",
+    "unknown", "decision", "set", "refer", "refused", "p_unlike", "unlikeness", "expected_quality",
     "objects", "hits", "missed", "false", "f1",
     "dice", "iou", "hd95", "asd", "nsd", "volume_error", "distances_in",
     "lesion_sensitivity", "lesion_precision", "cldice", "ap50", "ap75", "ap50_90", "found", "merged", "split_up",
 }  # fmt: skip
 """Columns of cases.csv that a group column must not hide."""
+UNKNOWN = "unknown"
+"""Column of cases.csv: of a classification with several labels those that nobody knows of the case."""
 OK = "ok"
 
 
@@ -263,3 +266,9 @@ def cell(value: Any) -> Any:
 def number(text: str | None) -> float:
     """The number of a cell; NaN for an empty one."""
     return float(text) if text else float("nan")
+
+
+def told(truth: str, unknown: str | None, classes: Sequence[str]) -> list[float]:
+    """1, 0 or NaN for every class, from the columns `truth` and `UNKNOWN` of a table of cases, names joined by `|`."""
+    present, left = truth.split("|"), (unknown or "").split("|")
+    return [1.0 if name in present else math.nan if name in left else 0.0 for name in classes]

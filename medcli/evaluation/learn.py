@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from medcli.calibration import Validation, learn
+from medcli.calibration import Validation, learn, truth_of
 from medcli.errors import MedcliError
 from medcli.evaluation.selection import select_cases
 from medcli.operating import learn as learn_scores
@@ -35,14 +35,14 @@ def with_calibration(predictor: "Predictor", progress: Progress = ignore) -> "Pr
         for number, (case, _, outcome) in enumerate(predictor.held_out().predict_cases(cases), start=1):
             if not isinstance(outcome, MedcliError):
                 assert outcome.probabilities is not None
-                truth.append([name in case.classes for name in run.plan.classes])
+                truth.append(case.shows(run.plan.classes))
                 chances.append(np.asarray(outcome.probabilities, float))
                 kept.append(case)
             progress("learn from validation", number, len(cases))
         validation = Validation(
             [case.name for case in kept],
             [case.patient or case.name for case in kept],
-            np.array(truth),
+            truth_of(truth),
             np.array(chances),
         )
         learned = (

@@ -16,6 +16,16 @@ TITLES: dict[str, tuple[str, str]] = {
         "Agreement about grades, quadratic weights; 0 is chance, 1 perfect.",
     ),
     "steps_off": ("Grades off", "Mean absolute difference of true and predicted grade; 0 is perfect."),
+    "micro_auroc": ("AUROC, all labels", "Every label of every case taken as a question of its own (micro)."),
+    "micro_average_precision": ("Average precision, all labels", "As AUROC, all labels (micro)."),
+    "micro_sensitivity": ("Sensitivity, all labels", "Share of all present labels that are called (micro)."),
+    "micro_specificity": (
+        "Specificity, all labels",
+        "Share of all absent labels that are not called (micro).",
+    ),
+    "micro_ppv": ("PPV, all labels", "Share of all called labels that are present (micro)."),
+    "micro_npv": ("NPV, all labels", "Share of all labels not called that are absent (micro)."),
+    "micro_f1": ("F1, all labels", "Harmonic mean of sensitivity and PPV over all labels (micro)."),
     "calibration": (
         "Predicted - true",
         "Mean predicted probability minus the true share; above 0: overestimated.",

@@ -12,6 +12,7 @@ from medcli.evaluation.plots import risk_coverage_figure
 from medcli.metrics import decision as metrics
 from medcli.metrics.bootstrap import divide, mean_of_known, weighted_mean
 from medcli.metrics.classification import decide
+from medcli.metrics.known import is_known
 
 NAMES = ("set_coverage", "set_size", "answered", "accuracy_answered")
 
@@ -28,7 +29,11 @@ def set_measures(
     inside, reasons = calibration.sets(answers.probabilities)
     covered = calibration.covered(answers.truth, answers.probabilities)
     answered = np.array([reason == "" for reason in reasons])
-    right = (inside == answers.truth).mean(1) if answers.multi_label else (inside & answers.truth).any(1)
+    if answers.multi_label:
+        right = np.nan_to_num(_right(answers, inside))
+        answered &= is_known(answers.truth).any(1)
+    else:
+        right = (inside & answers.truth).any(1)
     found = {
         "set_coverage": weighted_mean(mean_of_known(covered), weights),
         "set_size": weighted_mean(inside.sum(1).astype(float), weights),
@@ -46,8 +51,11 @@ def refusal_section(
     Args:
         overall, bounds: Values and intervals of NAMES, measured already.
     """
-    right = decide(answers.probabilities, multi_label=answers.multi_label) == answers.truth
-    correct = right.mean(1) if answers.multi_label else right.all(1).astype(float)
+    decided = decide(answers.probabilities, multi_label=answers.multi_label)
+    if answers.multi_label:
+        correct = _right(answers, decided)
+    else:
+        correct = (decided == answers.truth).all(1).astype(float)
     curve = metrics.risk_coverage(correct, answers.confidence)
     shares = _shares(answers, correct)
     content: dict[str, Any] = {
@@ -71,6 +79,11 @@ def refusal_section(
         tables = [_set_table(content["sets"]), *_reason_table(content["sets"]), *tables]
         notes = _warnings(content["sets"])
     return Section("Refusal", tables, [_plot(curve, shares)]), content, notes
+
+
+def _right(answers: Answers, decided: np.ndarray) -> np.ndarray:
+    """(n,) share of the known labels that are called rightly."""
+    return mean_of_known(np.where(is_known(answers.truth), decided == answers.truth, np.nan))
 
 
 def _shares(answers: Answers, correct: np.ndarray) -> list[dict[str, Any]]:

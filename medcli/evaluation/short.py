@@ -173,7 +173,11 @@ def _good(found: Findings) -> list[str]:
 def _how_called(found: Findings) -> str:
     if found.run.plan.task != "classification":
         return "Also "
-    rule = "a class called from 0.5 on" if found.run.plan.multi_label else "the most probable class called"
+    rule = (
+        "each class called from its threshold on"
+        if found.run.plan.multi_label
+        else "the most probable class called"
+    )
     return f"With {rule}: "
 
 

@@ -1,4 +1,8 @@
-"""Losses between class targets and logits, for single-label (softmax) and multi-label (sigmoid) networks."""
+"""Losses between class targets and logits, for single-label (softmax) and multi-label (sigmoid) networks.
+
+Multi-label: a target of NaN is a label that nobody knows; it adds nothing to the loss, and gets no gradient. Every
+known label counts alike, so a case with fewer of them counts less.
+"""
 
 from collections.abc import Callable
 
@@ -29,6 +33,7 @@ def cross_entropy(
         factors: (batch, classes) or (batch, 1); how much each case counts, or each label of it.
         combine: See `Combine`.
     """
+    targets, factors = _without_unknown(targets, factors, multi_label)
     terms = _terms(_smooth(targets, smoothing, multi_label), logits, multi_label)
     return combine(_weighted(terms, targets, weights, multi_label, factors))
 
@@ -45,6 +50,7 @@ def focal(
     combine: Combine = tf.reduce_mean,
 ):
     """Focal loss: cross-entropy times (1 - p_true) ** gamma (Lin et al. 2017, equation 4)."""
+    targets, factors = _without_unknown(targets, factors, multi_label)
     soft = _smooth(targets, smoothing, multi_label)
     if multi_label:
         probability = tf.sigmoid(logits)
@@ -66,6 +72,7 @@ def mean_squared_error(
     combine: Combine = tf.reduce_mean,
 ):
     """Mean over classes of (probability - target) ** 2, the Brier score."""
+    targets, factors = _without_unknown(targets, factors, multi_label)
     probabilities = tf.sigmoid(logits) if multi_label else tf.nn.softmax(logits)
     terms = tf.square(probabilities - _smooth(targets, smoothing, multi_label)) / tf.cast(
         logits.shape[-1], tf.float32
@@ -103,6 +110,15 @@ def ordinal(
 
 
 LOSSES = {"cross_entropy": cross_entropy, "focal": focal, "mse": mean_squared_error, "ordinal": ordinal}
+
+
+def _without_unknown(targets, factors, multi_label: bool):
+    """Targets with 0 in place of NaN, and factors that are 0 there; exclusive classes have no unknown ones."""
+    if not multi_label:
+        return targets, factors
+    known = tf.cast(~tf.math.is_nan(targets), tf.float32)
+    targets = tf.where(tf.math.is_nan(targets), 0.0, targets)
+    return targets, known if factors is None else known * factors
 
 
 def _terms(targets, logits, multi_label: bool):

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from medcli.metrics.bootstrap import divide
+from medcli.metrics.bootstrap import divide, mean_of_known
+from medcli.metrics.known import is_known, only_known
 
 BINS = 10
 """Bins of the calibration error and of the diagram, each with the same number of cases."""
@@ -49,7 +50,10 @@ def calibration_error(
         probabilities: (n,).
         bins: (n,) number of each case's bin; None: `equal_mass_bins`.
     """
+    truth, probabilities, weights, bins = only_known(truth, probabilities, weights, bins)
     bins = equal_mass_bins(probabilities) if bins is None else bins
+    if not len(bins):
+        return np.full(np.shape(weights)[:-1], np.nan)
     weights = np.ones(len(bins)) if weights is None else weights
     gap = np.asarray(truth, float) - np.asarray(probabilities, float)
     in_bin = bins[:, None] == np.arange(bins.max() + 1)
@@ -77,7 +81,7 @@ def overall_error(
     probable class (`top_label`), of several labels per case the mean over the labels."""
     if multi_label:
         columns = zip(np.asarray(truth).T, np.asarray(probabilities).T, strict=True)
-        return np.stack([calibration_error(t, p, weights) for t, p in columns], -1).mean(-1)
+        return mean_of_known(np.stack([calibration_error(t, p, weights) for t, p in columns], -1))
     if truth.shape[1] == 2:
         return calibration_error(truth[:, positive], probabilities[:, positive], weights)
     return calibration_error(*top_label(truth, probabilities), weights)
@@ -93,7 +97,7 @@ def overall_brier(
     """One Brier score for all (n, k); several labels per case: the mean over the labels."""
     if multi_label:
         columns = zip(np.asarray(truth).T, np.asarray(probabilities).T, strict=True)
-        return np.stack([brier(t, p, weights) for t, p in columns], -1).mean(-1)
+        return mean_of_known(np.stack([brier(t, p, weights) for t, p in columns], -1))
     return brier(truth, probabilities, weights)
 
 
@@ -129,6 +133,8 @@ def brier(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | No
         truth, probabilities: (n,) of one class; or (n, k): the sum over the classes, halved, so that of two
             classes the value is that of either one.
     """
+    if np.ndim(truth) == 1:
+        truth, probabilities, weights = only_known(truth, probabilities, weights)
     squares = (np.asarray(probabilities, float) - np.asarray(truth, float)) ** 2
     squares = squares.sum(1) / 2 if squares.ndim == 2 else squares
     weights = np.ones(len(squares)) if weights is None else weights
@@ -274,12 +280,12 @@ def logit(probabilities: np.ndarray) -> np.ndarray:
 
 
 def log_loss(truth: np.ndarray, probabilities: np.ndarray, *, multi_label: bool = False) -> np.ndarray:
-    """(n,) minus the logarithm of the probability given to the truth; multi-label: mean over the classes."""
-    truth = np.asarray(truth, bool)
+    """(n,) minus the logarithm of the probability given to the truth; multi-label: mean over the known labels."""
     kept = np.clip(np.asarray(probabilities, float), LEAST, 1 - LEAST)
     if multi_label:
-        return -np.log(np.where(truth, kept, 1 - kept)).mean(1)
-    return -np.log((kept * truth).sum(1))
+        terms = -np.log(np.where(np.asarray(truth) == 1, kept, 1 - kept))
+        return mean_of_known(np.where(is_known(truth), terms, np.nan))
+    return -np.log((kept * np.asarray(truth, bool)).sum(1))
 
 
 def fit_temperature(
@@ -302,14 +308,10 @@ def fit_temperature(
     if not multi_label:
         temperature, shift = _fit_softmax(_logs(probabilities), truth, bias)
         return np.array([temperature]), shift
-    score = logit(probabilities)
+    columns = [only_known(t, p) for t, p in zip(truth.T, logit(probabilities).T, strict=True)]
     fits = [
-        _fit_softmax(
-            np.stack([np.zeros(len(truth)), score[:, j]], 1),
-            np.stack([1 - truth[:, j], truth[:, j]], 1),
-            bias,
-        )
-        for j in range(truth.shape[1])
+        _fit_softmax(np.stack([np.zeros(len(yes)), score], 1), np.stack([~yes, yes], 1).astype(float), bias)
+        for yes, score in columns
     ]
     return np.array([fit[0] for fit in fits]), np.array([fit[1][1] - fit[1][0] for fit in fits])
 
@@ -363,10 +365,13 @@ def fit_isotonic(truth: np.ndarray, probabilities: np.ndarray) -> list[Steps]:
     """
     from sklearn.isotonic import IsotonicRegression
 
-    least = 1 / (len(truth) + 2)
     found = []
     for column, score in zip(np.asarray(truth, float).T, np.asarray(probabilities, float).T, strict=True):
-        fitted = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(score, column)
+        column, score = only_known(column, score)
+        least = 1 / (len(column) + 2)
+        fitted = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(
+            score, column.astype(float)
+        )
         found.append((np.asarray(fitted.X_thresholds_), np.asarray(fitted.y_thresholds_)))
     return found
 

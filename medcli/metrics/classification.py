@@ -2,14 +2,17 @@
 
 Axes: n cases, k classes. Every formula takes weights, so that it can be resampled: (..., n) floats, how
 often each case counts; None: once. Their leading axes lead the result. A measure that is undefined (no
-positive case, nothing predicted positive) is NaN, and a macro mean is over the classes where it is defined.
+positive case, nothing predicted positive) is NaN, and a macro mean is over the classes where it is defined. A truth
+of NaN is not known (several labels per case): that label of that case does not count.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from medcli.metrics.bootstrap import divide, mean_of_known
+from medcli.metrics.known import is_known, only_known
 
 
 class Counts(NamedTuple):
@@ -28,15 +31,16 @@ def counts(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None 
     """Hits and misses of yes-or-no decisions.
 
     Args:
-        truth: (n, k) bool.
+        truth: (n, k) bool, or 0, 1 and NaN.
         predicted: (n, k) bool.
 
     Returns:
         Counts of shape (..., k).
     """
-    truth, predicted = np.asarray(truth, bool), np.asarray(predicted, bool)
-    weights = np.ones(len(truth)) if weights is None else weights
-    parts = (truth & predicted, ~truth & predicted, truth & ~predicted, ~truth & ~predicted)
+    yes, no = np.asarray(truth) == 1, np.asarray(truth) == 0
+    predicted = np.asarray(predicted, bool)
+    weights = np.ones(len(yes)) if weights is None else weights
+    parts = (yes & predicted, no & predicted, yes & ~predicted, no & ~predicted)
     return Counts(*(weights @ part.astype(float) for part in parts))
 
 
@@ -125,9 +129,10 @@ def _cumulated(
     truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """(..., groups): true and false positives when everything down to this score is called positive."""
+    truth, scores, weights = only_known(truth, scores, weights)
     weights = np.ones(len(scores)) if weights is None else weights
     order, starts = _groups(np.asarray(scores, float))
-    ordered, positive = weights[..., order], np.asarray(truth, bool)[order]
+    ordered, positive = weights[..., order], truth[order]
     hits = np.add.reduceat(ordered * positive, starts, axis=-1)
     false = np.add.reduceat(ordered * ~positive, starts, axis=-1)
     return hits.cumsum(-1), false.cumsum(-1)
@@ -145,13 +150,13 @@ def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = No
     Hanley and McNeil 1982, Radiology 143:29-36. NaN when one of the two classes is missing.
 
     Args:
-        truth: (n,) bool.
+        truth: (n,) bool, or 0, 1 and NaN.
         scores: (n,), larger is more positive.
 
     Returns:
         (...).
     """
-    truth, scores = np.asarray(truth, bool), np.asarray(scores, float)
+    truth, scores, weights = only_known(truth, np.asarray(scores, float), weights)
     weights = np.ones(len(scores)) if weights is None else weights
     positive, negative = np.flatnonzero(truth), np.flatnonzero(~truth)
     positive = positive[np.argsort(-scores[positive], kind="stable")]
@@ -185,6 +190,8 @@ def average_precision(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray
 
 PER_CLASS = ("auroc", "average_precision", "sensitivity", "specificity", "ppv", "npv", "f1")
 OVERALL = ("accuracy", "balanced_accuracy", *PER_CLASS, "mcc")
+MICRO = tuple(f"micro_{name}" for name in PER_CLASS)
+"""Several labels per case: all labels of all cases taken together."""
 
 
 def decide(probabilities: np.ndarray, *, multi_label: bool) -> np.ndarray:
@@ -201,23 +208,25 @@ def measures(
     multi_label: bool = False,
     positive: int = -1,
     weights: np.ndarray | None = None,
+    decided: np.ndarray | None = None,
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Everything at once.
 
     Two classes: the overall values are those of the class `positive`. More classes: one against the rest,
     then the mean over the classes (macro); accuracy, balanced accuracy and MCC are of the full confusion
     matrix. Multi-label: every measure is the mean over the classes, accuracy among them (the share of right
-    decisions).
+    decisions), and those of MICRO are of all labels together.
 
     Args:
-        truth: (n, k) bool; exactly one true per row unless `multi_label`.
+        truth: (n, k) bool; exactly one true per row unless `multi_label`, where NaN is unknown.
         probabilities: (n, k).
+        decided: (n, k) bool, the classes that are called; None: as `decide` has it.
 
     Returns:
-        Overall values (...) named as in OVERALL, and values per class (..., k) named as in PER_CLASS.
+        Overall values (...) named as in OVERALL (and MICRO), and values per class (..., k) named as in PER_CLASS.
     """
-    truth = np.asarray(truth, bool)
-    predicted = decide(probabilities, multi_label=multi_label)
+    truth = np.asarray(truth) if multi_label else np.asarray(truth, bool)
+    predicted = decide(probabilities, multi_label=multi_label) if decided is None else decided
     c = counts(truth, predicted, weights)
     columns = [(truth[:, j], probabilities[:, j]) for j in range(truth.shape[1])]
     by_class = {
@@ -249,4 +258,36 @@ def measures(
     binary = truth.shape[1] == 2 and not multi_label
     for name, values in by_class.items():
         overall[name] = values[..., positive] if binary else mean_of_known(values)
-    return {name: overall[name] for name in OVERALL}, by_class
+    found = {name: overall[name] for name in OVERALL}
+    return found | (_micro(truth, probabilities, c, weights) if multi_label else {}), by_class
+
+
+def _micro(
+    truth: np.ndarray, probabilities: np.ndarray, c: Counts, weights: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """The measures of MICRO (...): every label of every case is a question of its own."""
+    pooled = Counts(*(part.sum(-1) for part in c))
+    labels = truth.shape[1]
+    answers = truth.ravel(), np.asarray(probabilities).ravel()
+
+    def ranked(measure: Callable[..., np.ndarray]) -> np.ndarray:
+        if weights is None or weights.ndim == 1:
+            return measure(*answers, None if weights is None else np.repeat(weights, labels))
+        parts = np.array_split(weights, min(labels, len(weights)))  # no more memory than one label takes
+        return np.concatenate([measure(*answers, np.repeat(part, labels, axis=1)) for part in parts])
+
+    found = {
+        "auroc": ranked(auroc),
+        "average_precision": ranked(average_precision),
+        "sensitivity": sensitivity(pooled),
+        "specificity": specificity(pooled),
+        "ppv": ppv(pooled),
+        "npv": npv(pooled),
+        "f1": f1(pooled),
+    }
+    return {f"micro_{name}": value for name, value in found.items()}
+
+
+def known_counts(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(k,) int each: cases with the class, and cases of which that is known."""
+    return (np.asarray(truth) == 1).sum(0), is_known(truth).sum(0)

@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from medcli.metrics.known import only_known
+
 Method = Literal["lac", "aps", "raps"]
 PENALTY, FREE = 0.1, 1
 """raps: what every label beyond the `FREE` most probable ones costs."""
@@ -85,12 +87,12 @@ def fit_quantiles_multi(
     """(k, 2) largest lac score with which "no" and "yes" stay possible for each label.
 
     Args:
-        truth: (n, k) bool.
+        truth: (n, k) bool, or 0, 1 and NaN for unknown.
         per_class: "no" and "yes" keep the promise each by itself, else the two together.
     """
-    truth = np.asarray(truth, bool)
     found = []
-    for column, chance in zip(truth.T, np.asarray(probabilities, float).T, strict=True):
+    for column, chance in zip(np.asarray(truth).T, np.asarray(probabilities, float).T, strict=True):
+        column, chance = only_known(column, chance)
         scores = np.where(column, 1 - chance, chance)
         parts: Sequence[np.ndarray] = (scores[~column], scores[column]) if per_class else (scores, scores)
         found.append([conformal_quantile(part, coverage) for part in parts])

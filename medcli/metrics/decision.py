@@ -10,6 +10,7 @@ import numpy as np
 
 from medcli.metrics.bootstrap import divide
 from medcli.metrics.classification import Counts
+from medcli.metrics.known import only_known
 
 Aim = float | str | Mapping[str, float]
 """A threshold; "youden"; or one of {"sensitivity": at least}, {"specificity": at least}, {"cost_fn": cost}."""
@@ -37,10 +38,10 @@ def choose_threshold(truth: np.ndarray, scores: np.ndarray, aim: Aim) -> Thresho
     positive. Without positive or without negative cases it is 0.5.
 
     Args:
-        truth: (n,) bool.
+        truth: (n,) bool, or 0, 1 and NaN for unknown.
         scores: (n,) from 0 to 1.
     """
-    truth, scores = np.asarray(truth, bool), np.asarray(scores, float)
+    truth, scores = only_known(truth, np.asarray(scores, float))
     positives, negatives = int(truth.sum()), int((~truth).sum())
     if isinstance(aim, (int, float)):
         value = float(aim)
@@ -109,7 +110,7 @@ def counts_at(
     Args:
         truth, scores: (n,).
     """
-    truth = np.asarray(truth, bool)
+    truth, scores, weights = only_known(truth, scores, weights)
     weights = np.ones(len(truth)) if weights is None else weights
     thresholds = np.atleast_1d(thresholds)
     order = np.argsort(thresholds, kind="stable")
@@ -163,6 +164,7 @@ def net_benefit_of_all(
     truth: np.ndarray, thresholds: np.ndarray, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """Net benefit of calling every case positive; that of calling none is 0."""
+    truth, weights = only_known(truth, weights)
     weights = np.ones(len(truth)) if weights is None else weights
     share = divide(weights @ np.asarray(truth, float), weights.sum(-1))[..., None]
     odds = np.asarray(thresholds, float) / (1 - np.asarray(thresholds, float))

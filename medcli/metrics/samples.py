@@ -12,6 +12,7 @@ from scipy import sparse
 
 from medcli.metrics import classification, detection, segmentation
 from medcli.metrics.bootstrap import divide, mean_of_known
+from medcli.metrics.known import is_known
 
 Values = Callable[[np.ndarray, np.ndarray, Collection[str]], dict[str, np.ndarray]]
 """(indices of cases (m,), weights (..., m), names) to (...) by name; NaN where undefined."""
@@ -114,30 +115,33 @@ def classification_sample(
     overestimated. It has no bias in small groups, which the expected calibration error has.
 
     Args:
-        truth: (n, k) bool.
+        truth: (n, k) bool; `multi_label`: or 0, 1 and NaN for unknown.
         probabilities: (n, k).
         decided: (n, k) bool, the classes that are called.
         positive: Index of the positive class of two.
         note: See `Sample`.
     """
-    truth, decided = np.asarray(truth, bool), np.asarray(decided, bool)
+    known, decided = is_known(truth), np.asarray(decided, bool)
+    truth = np.asarray(truth) == 1
     number = positive % truth.shape[1] if truth.shape[1] == 2 and not multi_label else None
     if number is not None:
         score, right = probabilities[:, number], truth[:, number].astype(float)
     elif multi_label:
-        score, right = probabilities.mean(1), truth.mean(1)
+        share = np.maximum(known.sum(1), 1)
+        score, right = (probabilities * known).sum(1) / share, truth.sum(1) / share
     else:
         rows, best = np.arange(len(truth)), probabilities.argmax(1)
         score, right = probabilities[rows, best], truth[rows, best].astype(float)
-    outcomes = [truth & decided, ~truth & decided, truth & ~decided, ~truth & ~decided]
+    absent = known & ~truth
+    outcomes = [truth & decided, absent & decided, truth & ~decided, absent & ~decided]
     table = np.concatenate([*outcomes, (score - right)[:, None]], axis=1).astype(float)
-    scored = _Scored(truth, probabilities, table, number, multi_label)
+    scored = _Scored(truth, known, probabilities, table, number, multi_label)
     return Sample(
         CLASSIFICATION_NAMES,
         CLASSIFICATION_GAPS,
         scored.values,
         truth,
-        np.ones(truth.shape, bool),
+        known,
         score,
         number,
         told_apart=True,
@@ -154,6 +158,7 @@ class _Scored:
     """
 
     truth: np.ndarray
+    known: np.ndarray
     probabilities: np.ndarray
     table: np.ndarray
     number: int | None
@@ -163,10 +168,7 @@ class _Scored:
         """See `Values`."""
         areas = None
         if "auroc" in names:
-            areas = [
-                classification.auroc(self.truth[cases, j], self.probabilities[cases, j], weights)
-                for j in self._ranked
-            ]
+            areas = [classification.auroc(*self._known(cases, j, weights)) for j in self._ranked]
         return self._named(weights @ self.table[cases], weights.sum(-1), areas, names)
 
     def labelled(
@@ -175,13 +177,20 @@ class _Scored:
         """See `Sample.labelled`."""
         areas = None
         if "auroc" in names:
-            areas = [
-                _labelled_auroc(self.truth[cases, j], self.probabilities[cases, j], labels, groups)
-                for j in self._ranked
-            ]
+            areas = [_labelled_auroc(*self._known(cases, j, labels), groups) for j in self._ranked]
         columns = np.column_stack([self.table[cases], np.ones(len(cases))])
         sums = _labelled_sums(columns, labels, groups)
         return self._named(sums[..., :-1], sums[..., -1], areas, names)
+
+    def _known(
+        self, cases: np.ndarray, j: int, more: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Truth and probabilities (m,) of the class where it is known, and of (..., cases) the same columns."""
+        known = self.known[cases, j]
+        if known.all():
+            return self.truth[cases, j], self.probabilities[cases, j], more
+        cases = cases[known]
+        return self.truth[cases, j], self.probabilities[cases, j], more[..., known]
 
     @property
     def _ranked(self) -> Sequence[int]:

@@ -1,7 +1,10 @@
 """Pictures of predictions that a person can check at a glance."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from medcli.calibration import Calibration
 from medcli.drawing import (
     View,
     add_legend,
@@ -24,11 +27,16 @@ LONGEST = 640
 
 
 def overlay(
-    image: Image, prediction: Prediction, plan: Plan, operating: Operating | None = None
+    image: Image,
+    prediction: Prediction,
+    plan: Plan,
+    operating: Operating | None = None,
+    calibration: Calibration | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> np.ndarray:
     """uint8 RGB: the image (of a volume the three planes with most labels) with the prediction drawn in.
 
-    Of boxes those that count as found.
+    Of boxes those that count as found; of several labels those that reach the thresholds for such a case (`groups`).
     """
     labels = [] if prediction.labels is None else [prediction.labels]
     if prediction.objects is not None:
@@ -44,7 +52,8 @@ def overlay(
         drawn = [draw_labels(view.rgb, view.labels[0]) for view in shown]
         return add_legend(beside(drawn), plan.label_names)
     assert prediction.probabilities is not None
-    return add_title(beside([view.rgb for view in shown]), _sentence(prediction.probabilities, plan))
+    sentence = _sentence(prediction.probabilities, plan, calibration, groups)
+    return add_title(beside([view.rgb for view in shown]), sentence)
 
 
 def _outlined(shown: list[View], objects: Objects, plan: Plan) -> np.ndarray:
@@ -57,8 +66,13 @@ def _outlined(shown: list[View], objects: Objects, plan: Plan) -> np.ndarray:
     return add_title(picture, f"{len(objects)} x {plan.classes[0]}")
 
 
-def _sentence(probabilities: np.ndarray, plan: Plan) -> str:
+def _sentence(
+    probabilities: np.ndarray,
+    plan: Plan,
+    calibration: Calibration | None,
+    groups: Mapping[str, str] | None,
+) -> str:
     """Such as `pneumonia 0.93`, or every class that applies."""
-    predicted = predicted_classes(probabilities, plan)
+    predicted = predicted_classes(probabilities, plan, calibration, groups)
     chances = dict(zip(plan.classes, probabilities, strict=True))
     return ", ".join(f"{name} {chances[name]:.2f}" for name in predicted) or "none of the classes"

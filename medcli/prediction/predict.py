@@ -215,7 +215,8 @@ def _write(
     try:
         writer.add(case, image, result)
         if predictor.settings.overlays:
-            picture = overlay(image, result, predictor.run.plan, predictor.operating)
+            whose = predictor.operating, predictor.calibration, case.groups
+            picture = overlay(image, result, predictor.run.plan, *whose)
             write_picture(out / OVERLAYS / f"{case.name}.png", picture)
     except MedcliError as error:
         return str(error), 0.0

@@ -17,6 +17,7 @@ from medcli.errors import RunError
 from medcli.files import atomic_path, write_csv, write_json
 from medcli.image import Image
 from medcli.io.writers import write_labels, write_map, write_probabilities
+from medcli.metrics.classification import decide
 from medcli.metrics.decision import confidence
 from medcli.operating import Operating, is_found, thresholds_of
 from medcli.prediction.result import Prediction
@@ -149,7 +150,8 @@ BOX_COLUMNS = ("image", "class", "x0", "y0", "x1", "y1", "score", "found")
 
 
 class ClassesWriter:
-    """`predictions.csv`: case, predicted, then one probability per class; and decisions.
+    """`predictions.csv`: case, predicted (of several labels those present, by `|`), then one probability per class;
+    and decisions.
 
     With thresholds of groups also `thresholds.csv`: whose threshold decided the case, and which.
     """
@@ -175,7 +177,7 @@ class ClassesWriter:
 
     def add(self, case: Case, image: Image, prediction: Prediction) -> None:
         assert prediction.probabilities is not None
-        predicted = predicted_classes(prediction.probabilities, self.plan)
+        predicted = predicted_classes(prediction.probabilities, self.plan, self.calibration, case.groups)
         numbers = [f"{probability:.9g}" for probability in prediction.probabilities]
         self.predictions.rows[case.name] = [case.name, "|".join(predicted), *numbers]
         if self.decisions is None:
@@ -424,10 +426,19 @@ def safe_name(text: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
 
 
-def predicted_classes(probabilities: np.ndarray, plan: Plan) -> list[str]:
-    """The most probable class, or when several may apply all above one half (perhaps none)."""
+def predicted_classes(
+    probabilities: np.ndarray,
+    plan: Plan,
+    calibration: Calibration | None = None,
+    groups: Mapping[str, str] | None = None,
+) -> list[str]:
+    """The most probable class; when several may apply all that reach their thresholds (perhaps none), which are one
+    half where the run has learned none."""
     if plan.multi_label:
-        return [name for name, value in zip(plan.classes, probabilities, strict=True) if value > 0.5]
+        called = decide(probabilities[None], multi_label=True)
+        if calibration is not None:
+            called = calibration.decided(probabilities[None], [groups or {}])
+        return [name for name, yes in zip(plan.classes, called[0], strict=True) if yes]
     return [plan.classes[int(np.argmax(probabilities))]]
 
 

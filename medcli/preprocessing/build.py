@@ -419,6 +419,7 @@ def _record(
         labels=tuple(map(below, case.masks)),
         sha256=scan.digest,
         groups=dict(case.groups),
+        unknown=case.unknown,
     )
 
 

@@ -47,6 +47,7 @@ class Record:
         labels: Label files in the same form; empty when the label is in the table or the annotation file.
         sha256: One digest over the content of all its files.
         groups: Group columns, "" when missing.
+        unknown: Classification: class names of which nobody said whether they apply.
     """
 
     case: str
@@ -63,6 +64,7 @@ class Record:
     labels: tuple[str, ...]
     sha256: str
     groups: dict[str, str] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
 
 
 def write_manifest(folder: Path, records: Sequence[Record]) -> None:
@@ -88,7 +90,7 @@ def read_manifest(folder: Path) -> list[Record]:
 def _to_row(record: Record) -> dict[str, Any]:
     row = dict(vars(record))
     groups = row.pop("groups")
-    for name in ("classes", "sources", "labels"):
+    for name in ("classes", "sources", "labels", "unknown"):
         row[name] = "|".join(row[name])
     for name in ("shape", "original_shape"):
         row[name] = "x".join(map(str, row[name]))
@@ -118,6 +120,7 @@ def _from_row(row: dict[str, str]) -> Record:
         groups={
             name[len(GROUP_PREFIX) :]: value for name, value in row.items() if name.startswith(GROUP_PREFIX)
         },
+        unknown=parts(row.get("unknown", "")),
     )
 
 

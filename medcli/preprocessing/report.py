@@ -135,6 +135,16 @@ def _split_table(plan: Plan, records: Sequence[Record]) -> list[dict[str, Any]]:
         {"class": name} | {part: counts[part][name] for part in parts} for name in plan.classes
     ]
     members = {part: [record for record in records if record.split == part] for part in parts}
+    if any(record.unknown for record in records):
+        unknown = {part: Counter(name for r in members[part] for name in r.unknown) for part in parts}
+        rows = [
+            {"class": row["class"]}
+            | {
+                part: f"{row[part]} of {len(members[part]) - unknown[part][row['class']]} known"
+                for part in parts
+            }
+            for row in rows
+        ]
     if any(not record.classes for record in records):
         rows.append({"class": "(none)"} | {part: sum(not r.classes for r in members[part]) for part in parts})
     rows.append({"class": "all cases"} | {part: len(members[part]) for part in parts})

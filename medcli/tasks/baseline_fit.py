@@ -54,7 +54,7 @@ def fit(
 
     Args:
         features: (n, d) float32, NaN where missing.
-        targets: (n, k) of 0 and 1.
+        targets: (n, k) of 0 and 1; with several labels NaN where a label is unknown.
         class_weights: (k,) or None.
     """
     problems = _problems(targets, class_weights, multi_label)
@@ -75,7 +75,7 @@ def fit(
             chances[held_out] = _predicted(
                 classifier, settings, features, problems, train, held_out, seed, tick
             )
-        area = [auroc(targets[:, index] > 0.5, chances[:, index]) for index in range(targets.shape[1])]
+        area = [auroc(targets[:, index], chances[:, index]) for index in range(targets.shape[1])]
         scores.append({**settings, "auroc": float(mean_of_known(np.array(area)))})
     best = max(range(len(scores)), key=lambda number: scores[number]["auroc"]) if scores else len(grid) // 2
     everything = np.arange(len(features))
@@ -106,7 +106,7 @@ def divided(
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
-    """One classifier to fit: codes (n,), their weights (n,), and which outputs its classes are."""
+    """One classifier to fit: codes (n,), -1 where unknown, their weights (n,), and which outputs its classes are."""
 
     codes: np.ndarray
     weights: np.ndarray
@@ -119,10 +119,10 @@ def _problems(targets: np.ndarray, class_weights: np.ndarray | None, multi_label
     if not multi_label:
         codes = targets.argmax(1)
         return [_Problem(codes, weights[codes], tuple(range(targets.shape[1])))]
-    columns = targets > 0.5
+    columns = np.where(np.isnan(targets), -1, targets > 0.5).astype(int)
     return [
-        _Problem(yes.astype(int), np.where(yes, weights[index], 1.0), (index,))
-        for index, yes in enumerate(columns.T)
+        _Problem(codes, np.where(codes == 1, weights[index], 1.0), (index,))
+        for index, codes in enumerate(columns.T)
     ]
 
 
@@ -154,12 +154,16 @@ def _trained(
     classifier: str, settings: dict[str, Any], x: np.ndarray, problem: _Problem, rows: np.ndarray, seed: int
 ) -> Any:
     """The fitted estimator; None where the rows hold one class only."""
-    if len(set(problem.codes[rows])) < 2:
+    codes, weights = problem.codes[rows], problem.weights[rows]
+    known = (
+        codes >= 0
+    )  # the others stay, with no weight, so that imputing and scaling are the same for all labels
+    if len(set(codes[known])) < 2:
         return None
     model = _estimator(classifier, settings, seed)
     name = "sample_weight" if classifier == "boosting" else "logisticregression__sample_weight"
     with threadpool_limits(1 if x.size < MANY else None):
-        return model.fit(x[rows].astype(np.float64), problem.codes[rows], **{name: problem.weights[rows]})
+        return model.fit(x[rows].astype(np.float64), np.maximum(codes, 0), **{name: weights * known})
 
 
 def _predicted(classifier, settings, x, problems, train, held_out, seed, tick) -> np.ndarray:

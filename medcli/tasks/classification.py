@@ -11,6 +11,7 @@ from medcli.errors import ConfigError
 from medcli.losses.classification import LOSSES
 from medcli.metrics.bootstrap import mean_of_known
 from medcli.metrics.classification import auroc
+from medcli.metrics.known import is_known
 from medcli.models.choose import build_model
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
@@ -76,7 +77,8 @@ class Classification:
         loss = LOSSES["cross_entropy"](targets, tf.constant(logits), multi_label=self.plan.multi_label)
         probabilities = self._probabilities(logits)
         if self.plan.multi_label:
-            accuracy = np.mean((probabilities > 0.5) == (targets > 0.5))
+            right = (probabilities > 0.5) == (targets > 0.5)
+            accuracy = right[is_known(targets)].mean()
         else:
             accuracy = np.mean(probabilities.argmax(axis=1) == targets.argmax(axis=1))
         measures = {
@@ -172,7 +174,8 @@ def class_weights(targets: np.ndarray, setting) -> np.ndarray | None:
     balanced: inverse frequency, scaled so that the mean weight over the cases is one. auto: balanced when the rarest
     class has less than a third of its even share, else none.
     """
-    counts = targets.sum(axis=0)
+    known = is_known(targets)
+    counts = np.nansum(targets, axis=0) / np.maximum(known.mean(axis=0), 1e-9)  # as if all were known
     if not isinstance(setting, str):
         return np.asarray(setting, np.float32)
     if setting == "none" or (setting == "auto" and counts.min() >= counts.sum() / len(counts) / 3):
@@ -183,5 +186,5 @@ def class_weights(targets: np.ndarray, setting) -> np.ndarray | None:
 
 def mean_auroc(targets: np.ndarray, probabilities: np.ndarray) -> float:
     """Area under the ROC curve, one class against the rest, mean over those with both kinds of cases; else 0.5."""
-    areas = [auroc(targets[:, index] > 0.5, probabilities[:, index]) for index in range(targets.shape[1])]
+    areas = [auroc(truth, scores) for truth, scores in zip(targets.T, probabilities.T, strict=True)]
     return float(np.nan_to_num(mean_of_known(np.array(areas)), nan=0.5))

@@ -62,7 +62,12 @@ class Reweighting:
         count = len(groups.names)
         if plan.multi_label:
             tables = [
-                independence_weights(codes, column.astype(int), num_groups=count, num_labels=2)
+                independence_weights(
+                    np.where(np.isnan(column), -1, codes),
+                    (column > 0.5).astype(int),
+                    num_groups=count,
+                    num_labels=2,
+                )
                 for column in targets.T
             ]
             self.absent, self.present = np.stack(tables, 1).transpose(2, 0, 1).astype(np.float32)
@@ -75,6 +80,7 @@ class Reweighting:
         return members_of(self.groups, records)
 
     def counting(self, targets: tf.Tensor, members: tf.Tensor) -> dict[str, Any]:
+        targets = tf.where(tf.math.is_nan(targets), 0.0, targets)  # the loss leaves these out
         alone = 1 - tf.reduce_sum(members, 1, keepdims=True)
         weights = targets * tf.matmul(members, self.present)
         if self.multi_label:

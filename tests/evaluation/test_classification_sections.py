@@ -68,6 +68,7 @@ def taught(run):
     answers = predictor_of(run)
     loaded = Predictor(run, None, None, None)
     object.__setattr__(loaded, "predict_cases", answers.predict_cases)
+    object.__setattr__(loaded, "held_out", lambda: loaded)
     return with_calibration(loaded)
 
 

@@ -114,11 +114,30 @@ def test_rows_at_fault_do_not_stop_the_others(tmp_path):
 
 def test_several_columns_are_classes_that_may_apply_together(tmp_path):
     touch(tmp_path, "a.png", "b.png", "c.png")
-    write(tmp_path, "t.csv", "image,fluid,node\na.png,1,1\nb.png,0,0.0\nc.png,0,-1\n")
+    write(tmp_path, "t.csv", "image,fluid,node\na.png,1,1\nb.png,0,0.0\nc.png,0,2\n")
     found = find(tmp_path, table="t.csv", columns={"label": ["fluid", "node"]})
     assert found.multi_label
     assert [case.classes for case in found.cases] == [("fluid", "node"), ()]
-    assert left_out(found) == {"c": "the column node is expected to hold 0 or 1, found '-1'."}
+    fault = "the column node is expected to hold 0 or 1 (-1: uncertain; empty: not labelled), found '2'."
+    assert left_out(found) == {"c": fault}
+
+
+@pytest.mark.parametrize(
+    "settings, told",
+    [
+        ({}, {"a": (("fluid",), ("node",)), "b": ((), ("fluid",))}),
+        ({"uncertain": "present"}, {"a": (("fluid",), ("node",)), "b": (("fluid",), ())}),
+        ({"unlabelled": "absent"}, {"a": (("fluid",), ()), "b": ((), ("fluid",)), "c": ((), ())}),
+        ({"uncertain": "absent"}, {"a": (("fluid",), ("node",)), "b": ((), ())}),
+    ],
+)
+def test_labels_may_be_unknown(tmp_path, settings, told):
+    touch(tmp_path, "a.png", "b.png", "c.png", "d.png")
+    write(tmp_path, "t.csv", "image,fluid,node\na.png,1.0,\nb.png,-1,0\nc.png,NaN,\nd.png,0,1\n")
+    found = find(tmp_path, table="t.csv", columns={"label": ["fluid", "node"]}, **settings)
+    assert {case.name: (case.classes, case.unknown) for case in found.cases} == told | {"d": (("node",), ())}
+    if "c" not in told:
+        assert left_out(found) == {"c": "none of its labels is known."}
 
 
 def test_classes_joined_by_bars(tmp_path):

@@ -89,6 +89,47 @@ def test_multi_label_equals_scikit_learn(seed):
     )
 
 
+def masked(seed, k=4):
+    """A truth with a third unknown, its mask, probabilities."""
+    truth, probabilities = random_case(seed, k=k, multi_label=True)
+    known = np.random.default_rng(seed + 100).random(truth.shape) > 1 / 3
+    return np.where(known, truth, np.nan), known, probabilities
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_unknown_labels_do_not_count(seed):
+    truth, known, probabilities = masked(seed)
+    called = probabilities >= 0.35
+    overall, by_class = ours.measures(truth, probabilities, multi_label=True, decided=called)
+    for j in range(truth.shape[1]):
+        rows = known[:, j]
+        true, chances, yes = truth[rows, j], probabilities[rows, j], called[rows, j]
+        assert by_class["auroc"][j] == pytest.approx(sk.roc_auc_score(true, chances))
+        assert by_class["average_precision"][j] == pytest.approx(sk.average_precision_score(true, chances))
+        assert by_class["sensitivity"][j] == pytest.approx(sk.recall_score(true, yes))
+        assert by_class["specificity"][j] == pytest.approx(sk.recall_score(true == 0, ~yes))
+    assert overall["auroc"] == pytest.approx(by_class["auroc"].mean())
+    # Micro: scikit-learn on the list of all known answers.
+    pooled = truth[known], probabilities[known], called[known]
+    assert overall["micro_auroc"] == pytest.approx(sk.roc_auc_score(pooled[0], pooled[1]))
+    assert overall["micro_average_precision"] == pytest.approx(sk.average_precision_score(*pooled[:2]))
+    assert overall["micro_f1"] == pytest.approx(sk.f1_score(pooled[0], pooled[2]))
+    assert overall["micro_sensitivity"] == pytest.approx(sk.recall_score(pooled[0], pooled[2]))
+    assert overall["micro_specificity"] == pytest.approx(sk.recall_score(pooled[0] == 0, ~pooled[2]))
+    present, of = ours.known_counts(truth)
+    assert present.tolist() == np.nansum(truth, 0).tolist() and of.tolist() == known.sum(0).tolist()
+
+
+def test_micro_means_under_weights_are_those_of_repeated_cases():
+    truth, _, probabilities = masked(5)
+    weights = np.random.default_rng(1).integers(0, 3, (6, len(truth))).astype(float)
+    found, _ = ours.measures(truth, probabilities, multi_label=True, weights=weights)
+    for row, times in enumerate(weights.astype(int)):
+        again, _ = ours.measures(truth.repeat(times, 0), probabilities.repeat(times, 0), multi_label=True)
+        for name in ours.MICRO:
+            assert found[name][row] == pytest.approx(again[name]), name
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_weights_equal_scikit_learns_sample_weights(seed):
     truth, probabilities = random_case(seed, k=2)

@@ -78,7 +78,7 @@ def test_one_bad_case_is_told_and_the_others_go_on(tmp_path, pictures, monkeypat
 
 
 def test_several_classes_may_apply(tmp_path, pictures, monkeypatch):
-    fake_loading(monkeypatch, lambda image: np.array([0.51, brightness(image)[1], 0.5], np.float32))
+    fake_loading(monkeypatch, lambda image: np.array([0.5, brightness(image)[1], 0.49], np.float32))
     run = fake_run(tmp_path / "run", "classification", classes=("x", "y", "z"), multi_label=True)
     predict(run, [pictures], tmp_path / "out")
     rows = rows_of(tmp_path / "out" / "predictions.csv")

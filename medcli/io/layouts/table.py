@@ -17,6 +17,7 @@ NO_NAME = "(no name)"
 """Stands for the image of a row whose image column is empty."""
 
 TRUE, FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
+EMPTY, UNCERTAIN = {"", "nan", "na", "none", "null"}, {"-1", "-1.0"}
 
 
 def find(data: Data, task: str) -> Found:
@@ -141,13 +142,29 @@ def _one_column_per_class(data: Data, table: Table, found: Found) -> Label:
             f"data.classes: expected the columns of data.columns.label ({listing(table.labels)}),"
             f" got {listing(found.classes)}."
         )
+    meanings = (
+        dict.fromkeys(TRUE, "present")
+        | dict.fromkeys(FALSE, "absent")
+        | dict.fromkeys(EMPTY, data.unlabelled)
+        | dict.fromkeys(UNCERTAIN, data.uncertain)
+    )
 
     def label(row: dict[str, str]) -> tuple[dict, str]:
         values = {name: table.cell(row, name).lower() for name in found.classes or []}
-        strange = [name for name, value in values.items() if value not in TRUE | FALSE]
+        strange = [name for name, value in values.items() if value not in meanings]
         if strange:
-            return {}, f"the column {strange[0]} is expected to hold 0 or 1, found '{values[strange[0]]}'."
-        return {"classes": tuple(name for name, value in values.items() if value in TRUE)}, ""
+            return (
+                {},
+                f"the column {strange[0]} is expected to hold 0 or 1 (-1: uncertain; empty: not labelled),"
+                f" found '{values[strange[0]]}'.",
+            )
+        told = {name: meanings[value] for name, value in values.items()}
+        if all(meaning == "missing" for meaning in told.values()):
+            return {}, "none of its labels is known."
+        return {
+            "classes": tuple(name for name, meaning in told.items() if meaning == "present"),
+            "unknown": tuple(name for name, meaning in told.items() if meaning == "missing"),
+        }, ""
 
     return label
 
