@@ -150,6 +150,12 @@ class Run:
 
         return task_for(self.config, self.plan)
 
+    def _without_start(self) -> "Run":
+        """All weights come from the run, so none that training started from are asked for (ImageNet's, which may not be
+        there)."""
+        model = self.config.model.model_copy(update={"weights": "none"})
+        return replace(self, config=self.config.model_copy(update={"model": model}))
+
     def _as_asked(self, member: "Run") -> "Run":
         """A member that predicts under the settings of the ensemble."""
         return replace(member, config=member.config.model_copy(update={"predict": self.config.predict}))
@@ -172,7 +178,7 @@ class Run:
         from medcli.devices import choose_precision
         from medcli.models.safety import load_weights_safely
 
-        task = self.task
+        task = self._without_start().task
         with precision(policy or choose_precision(self.config.train.mixed_precision)[0]):
             model = task.build_model()
         load_weights_safely(model, self.model_path)

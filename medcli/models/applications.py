@@ -2,11 +2,17 @@
 
 import difflib
 import inspect
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import keras
 from keras import layers
 
 from medcli.errors import ConfigError
+
+SECONDS = 10.0
+"""A server that says nothing for so long is given up."""
 
 # What each family was trained on, from its `preprocess_input`: pixels 0..255 (the network rescales by itself), -1..1,
 # ImageNet z-scores, or BGR minus the ImageNet mean. Values that arrive here are z-scores, so that a picture like
@@ -40,7 +46,8 @@ def build_application(
     """The network without its top, mean over space, logits (float32).
 
     Args:
-        input_shape: (row, column, channel) of z-scored pictures; one channel is repeated to three.
+        input_shape: (row, column, channel) of z-scored pictures, in full depth (nothing is cut to 8 bit). One channel
+            is repeated to three, another number mixed to three by a 1x1 convolution that starts as their mean.
         weights: "imagenet" loads Keras' published weights (downloaded once into its cache); else random.
 
     Raises ConfigError for an unknown name, for volumes, for a picture smaller than the network takes, and when the
@@ -58,15 +65,15 @@ def build_application(
     if input_shape[-1] == 1:
         x = layers.Concatenate(name="grey_to_rgb")([x, x, x])
     elif input_shape[-1] != 3:
-        raise ConfigError(
-            f"model.name: {builder} takes 1 or 3 channels, the data have {input_shape[-1]}; use resnet18."
-        )
+        mean = keras.initializers.Constant(1 / input_shape[-1])
+        x = layers.Conv2D(3, 1, use_bias=False, kernel_initializer=mean, name="channels_to_rgb")(x)
     x = _rescale(x, builder)
     try:
-        backbone = getattr(keras.applications, builder)(
-            include_top=False, weights="imagenet" if weights == "imagenet" else None, input_shape=(*input_shape[:2], 3),
-            pooling="avg", name="backbone",
-        )  # fmt: skip
+        with impatient():
+            backbone = getattr(keras.applications, builder)(
+                include_top=False, weights="imagenet" if weights == "imagenet" else None,
+                input_shape=(*input_shape[:2], 3), pooling="avg", name="backbone",
+            )  # fmt: skip
     except ValueError as error:
         raise ConfigError(
             f"model.name: {builder} cannot be built for {input_shape[0]}x{input_shape[1]} pictures: {error}"
@@ -76,12 +83,28 @@ def build_application(
             raise
         raise ConfigError(
             f"model.weights: the ImageNet weights of {builder} are not in Keras' cache and could not be downloaded "
-            f"({type(error).__name__}); use weights: none or a file."
+            f"within {SECONDS:g} s ({_first_line(error)}). Copy them to ~/.keras/models from a machine that can, or "
+            "use weights: none or a file."
         ) from None
     x = backbone(x)
     x = layers.Dropout(dropout, name="dropout")(x) if dropout else x
     outputs = layers.Dense(num_outputs, dtype="float32", name="logits")(x)
     return keras.Model(inputs, outputs, name=builder.lower())
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Within it, a server that does not answer is given up after `SECONDS`; Keras alone would wait for minutes."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _rescale(x, builder: str):
