@@ -10,13 +10,12 @@ import tensorflow as tf
 
 from medcli.boxes import iou_matrix
 from medcli.config.schema import Config
+from medcli.datasets.box_moves import move_boxes, resample
 from medcli.datasets.detection import (
     STRENGTHS,
     DetectionSamples,
     Strength,
     change_colours,
-    move_boxes,
-    resample,
 )
 from medcli.datasets.store import ArrayStore
 from medcli.errors import ConfigError, DataError
@@ -404,6 +403,60 @@ def test_flips_average_and_a_mirrored_image_gives_mirrored_boxes(trained):
     back = mirrored.corners[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [64, 0, 64, 0]
     np.testing.assert_allclose(straight.scores[:2], mirrored.scores[:2], atol=1e-4)
     np.testing.assert_allclose(straight.corners[:2], back[:2], atol=1e-2)
+
+
+def in_tiles(job: Detection, **predict) -> Detection:
+    plan = job.plan.model_copy(update={"size": None, "patch": list(SIZE), "overlap": 20})
+    config = Config.model_validate({"task": "detection", "predict": predict})
+    return Detection(config, plan)
+
+
+def large() -> tuple[np.ndarray, np.ndarray]:
+    """A picture of 80 x 150 with squares of 16 pixels, dark and bright, some across the borders of tiles."""
+    random, label = np.random.default_rng(2), []
+    image = random.normal(0, 0.1, (80, 150, 1)).astype(np.float32)
+    for kind, (x, y) in enumerate([(4, 6), (52, 8), (100, 20), (40, 50), (120, 60), (80, 40)]):
+        image[y : y + 16, x : x + 16] += 2 * (kind % 2) - 1
+        label.append([x, y, x + 16, y + 16, kind % 2])
+    return image, np.float32(label)
+
+
+def test_objects_of_a_large_picture_are_found_once_across_its_tiles(trained):
+    job, (image, label) = in_tiles(trained.job), large()
+    (found,) = job.predict(trained.model, [image])
+    overlaps = iou_matrix(label[:, :4], found.corners) * (label[:, 4:] == found.classes)
+    assert (overlaps.max(axis=1) > 0.5).sum() >= 5
+    sure = found.take(found.scores > 0.3)
+    assert (iou_matrix(label[:, :4], sure.corners) > 0.5).sum(axis=1).max() <= 1
+    prepared = FakePrepared(1)
+    prepared.images, prepared.labels = [image], [label]
+    measures = job.validate(trained.model, prepared, [FakeRecord(0, len(label))])
+    assert measures["map50"] > 0.5
+    assert np.isfinite(measures["loss"])
+
+
+def test_a_box_is_explained_in_the_tile_in_whose_middle_it_lies(trained):
+    job, (image, _) = in_tiles(trained.job), large()
+    more = {"wanted": None, "windows": 1, "calibrated": lambda values: values}
+    (target,) = job.targets(trained.model, image, most=1, **more)
+    assert target.image.shape == (*SIZE, 1)
+    row, column = target.start
+    np.testing.assert_array_equal(target.image, image[row : row + 32, column : column + 64])
+    assert column <= target.box[:2][0] + 1
+    assert target.box[2] <= column + 64 + 1
+    (none,) = job.targets(trained.model, image * 0, most=1, **more)
+    assert none.box is None or none.probability < 0.5
+
+
+def test_with_agnostic_suppression_an_object_has_one_class(trained):
+    corners = tf.constant([[[0.0, 0, 16, 16], [1, 0, 16, 16]]])
+    scores = tf.constant([[[0.9, 0.1], [0.2, 0.8]]])
+    apart = trained.job._boxes(corners, scores, threshold=0.05)[0]
+    assert len(apart) == 2
+    job = copy(trained.job)
+    job.config = Config.model_validate({"task": "detection", "predict": {"agnostic": True}})
+    (one,) = job._boxes(corners, scores, threshold=0.05)
+    assert (one.classes.tolist(), len(one)) == ([0], 1)
 
 
 def test_an_untrained_network_is_unsure_of_everything(trained):

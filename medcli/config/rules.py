@@ -24,8 +24,26 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
         yield ("train", "early_stopping"), "expected none with train.keep: last, since it waits for the best"
     yield from _fairness(config)
     yield from _planes(config)
-    if config.task != "segmentation" and config.train.augmentations != "auto":
-        yield ("train", "augmentations"), f"is for segmentation, not for {config.task}; leave it out"
+    yield from _augmentations(config)
+    if config.task != "detection" and config.model.one_class:
+        yield ("model", "one_class"), f"is for detection, not for {config.task}; leave it out"
+
+
+DETECTION_AUGMENTATIONS = ("mosaic", "scale", "brightness", "contrast", "mixup", "paste")
+
+
+def _augmentations(config: Config) -> Iterator[tuple[Key, str]]:
+    names, key = config.train.augmentations, ("train", "augmentations")
+    if names == "auto":
+        return
+    if config.task == "classification":
+        yield key, "is for segmentation and detection, not for classification; leave it out"
+    elif config.task == "detection":
+        odd = [name for name in names if name not in DETECTION_AUGMENTATIONS]
+        if odd:
+            yield key, f"expected some of {', '.join(DETECTION_AUGMENTATIONS)} for detection, got `{odd[0]}`"
+    elif set(names) & {"mosaic", "mixup", "paste"}:
+        yield key, "expected none of mosaic, mixup and paste, which are for detection"
 
 
 CLASSIFICATION_LOSSES = ("auto", "cross_entropy", "focal", "mse", "ordinal")

@@ -1,24 +1,26 @@
-"""Training samples for detection: mosaics of four cases or single ones, with boxes that follow exactly.
+"""Training samples for detection: mosaics of four cases or single ones, mixed and pasted into, with boxes that follow.
 
 A sample is a pure function of (seed, number). All geometry keeps edges parallel to the axes (scale, shift,
 mirror, quarter turn), so that a box stays the tightest box of its object.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
 
 from medcli.datasets.augment import log_uniform, normal, uniform
+from medcli.datasets.box_moves import move_boxes, resample
 from medcli.datasets.draw import Draw, EachOnce
+from medcli.datasets.paste import Donors
 from medcli.datasets.store import ArrayStore, sample_seed
 
-LEAST_AREA = 0.1
-"""A box is dropped when less than this share of its area remains after clipping ..."""
-LEAST_SIDE = 2.0
-"""... or when a side is shorter than this many pixels."""
+UNDEMANDING = ("mosaic", "scale", "brightness", "contrast")
+"""What plans of before there was a choice mean."""
+MIXED = (0.4, 0.6)
+"""Mix-up: the first picture's share."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,9 @@ class Strength:
         brightness: Standard deviation of an added constant, in standard deviations of the data set.
         contrast: Contrast factor between 1 / (1 + contrast) and 1 + contrast.
         colour: Standard deviation of the entries that mix the channels.
-        plain: Share of the training, at its end, that sees single cases only.
+        mixup: Probability that another case shines through, with its boxes.
+        paste: Probability that objects of other cases are pasted in.
+        plain: Share of the training, at its end, that sees single cases only, unmixed.
     """
 
     mosaic: float
@@ -41,37 +45,54 @@ class Strength:
     brightness: float
     contrast: float
     colour: float
+    mixup: float = 0.0
+    paste: float = 0.0
     plain: float = 0.2
+
+    def only(self, names: Collection[str]) -> "Strength":
+        """Without the changes that are not named (mosaic, mixup, paste, scale, brightness, contrast)."""
+        parts = {"scale": ("scale", "stretch"), "contrast": ("contrast", "colour")}
+        kinds = ("mosaic", "mixup", "paste", "scale", "brightness", "contrast")
+        without = [part for kind in kinds if kind not in names for part in parts.get(kind, (kind,))]
+        return replace(self, **dict.fromkeys(without, 0.0))
 
 
 STRENGTHS = {
     "none": Strength(0, 0, 0, 0, 0, 0),
-    "light": Strength(0.5, 0.15, 0.0, 0.1, 0.1, 0.0),
-    "medium": Strength(1.0, 0.4, 0.1, 0.2, 0.25, 0.05),
-    "strong": Strength(1.0, 0.7, 0.15, 0.3, 0.4, 0.1),
+    "light": Strength(0.5, 0.15, 0.0, 0.1, 0.1, 0.0, mixup=0.05, paste=0.2),
+    "medium": Strength(1.0, 0.4, 0.1, 0.2, 0.25, 0.05, mixup=0.15, paste=0.4),
+    "strong": Strength(1.0, 0.7, 0.15, 0.3, 0.4, 0.1, mixup=0.3, paste=0.6),
 }
 
 
 def most_boxes(counts: Sequence[int], strength: Strength) -> int:
-    """Rows of a target: enough for the fullest case, and for mosaics that show three average cases."""
-    mosaic = 3 * float(np.mean(counts)) if strength.mosaic else 0.0
-    return max(8, math.ceil(max(max(counts), mosaic) / 8) * 8)
+    """Rows of a target: enough for the fullest case, and for mosaics that show three average cases; more when mixed."""
+    mean = float(np.mean(counts))
+    most = max(max(counts), 3 * mean if strength.mosaic else 0.0)
+    most += mean if strength.mixup else 0.0
+    most += Donors.MOST if strength.paste else 0
+    return max(8, math.ceil(most / 8) * 8)
 
 
 class DetectionSamples:
     """Implements `medcli.tasks.base.TrainingSet`.
 
     Args:
-        images: One normalised image per case, all of one shape (row, column, channel); zero is padding.
+        images: One normalised image per case (row, column, channel), all of one shape unless there is a `tile`; zero is
+            padding.
         labels: (n, 5) float32 per case: x0, y0, x1, y1, class in pixels of the image.
         seed: Of the job.
         strength: How far samples may be changed.
         flips: Axes that may be mirrored, of "row" and "column"; with both, quarter turns are made as well.
         draw: Which case each sample begins with; default: each once per epoch. The others of a mosaic are drawn alike.
+        tile: Rows and columns of the samples, where they are not whole images.
+        foreground: Share of the tiles that are laid around a box, which is whole in them if it fits.
+        masks: For each case the number of the box that a pixel belongs to (row of its labels, from 1 on); None: objects
+            are pasted as rectangles.
     """
 
     total_samples: int = 0
-    """Of the whole training, set by the trainer; mosaics end `strength.plain` of it before the end."""
+    """Of the whole training, set by the trainer, who may lower it; the last `strength.plain` has no mosaics."""
 
     def __init__(
         self,
@@ -82,29 +103,52 @@ class DetectionSamples:
         strength: Strength,
         flips: Sequence[str],
         draw: Draw | None = None,
+        tile: Sequence[int] | None = None,
+        foreground: float = 0.5,
+        masks: ArrayStore | None = None,
     ):
         self.cases = len(labels)
         self._draw = draw
         self._first = draw or EachOnce(self.cases, seed)
         self.images = images
-        self.rows, self.columns, self.channels = (int(length) for length in images.shapes[0])
+        self.channels = int(images.shapes[0][2])
+        self.rows, self.columns = (int(length) for length in (images.shapes[0][:2] if tile is None else tile))
         self.seed, self.strength = seed, strength
         self.flip_rows, self.flip_columns = "row" in flips, "column" in flips
-        self.max_boxes = most_boxes([len(label) for label in labels], strength)
+        self._foreground = None if tile is None else foreground
+        counts = [len(label) if tile is None else most_together(label, tile) for label in labels]
+        self.max_boxes = most_boxes(counts, strength)
         padded = np.full((self.cases, max(max(map(len, labels)), 1), 5), -1, np.float32)
         for row, label in zip(padded, labels, strict=True):
             row[: len(label)] = label
         with tf.device("CPU:0"):
             self._labels = tf.constant(padded)
+            self._counts = tf.constant([len(label) for label in labels])
+        self._donors = self._masks = None
+        if strength.paste:
+            self._masks = masks
+            outline = None if masks is None else self._outline
+            size = (self.rows, self.columns)
+            self._donors = Donors(labels, size, shape=self._shape, view=self._view, outline=outline)
 
     def sample(self, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Image (row, column, channel) float32 and (max_boxes, 5) boxes, padded with class -1."""
         seed = sample_seed(number, self.seed, 40)
         first = self._first(number)
-        wanted = uniform(seed, 1) < self.strength.mosaic
-        if self.total_samples:
-            wanted &= tf.cast(number, tf.float32) < (1 - self.strength.plain) * self.total_samples
-        image, boxes = tf.cond(wanted, lambda: self._mosaic(first, seed), lambda: self._single(first, seed))
+        rich = self._is_rich(number)
+        mosaic = rich & (uniform(seed, 1) < self.strength.mosaic)
+        image, boxes = tf.cond(mosaic, lambda: self._mosaic(first, seed), lambda: self._single(first, seed))
+        if self.strength.mixup:
+            mixed = rich & (uniform(seed, 4) < self.strength.mixup)
+            image, boxes = tf.cond(mixed, lambda: self._mixed(image, boxes, seed), lambda: (image, boxes))
+        if self._donors is not None:
+            donors, pasted = self._donors, rich & (uniform(seed, 5) < self.strength.paste)
+            flips = (self.flip_rows, self.flip_columns)
+            image, boxes = tf.cond(
+                pasted,
+                lambda: donors.paste(image, boxes, seed, scale=self.strength.scale / 2, flips=flips),
+                lambda: (image, boxes),
+            )
         image = change_colours(
             tf.ensure_shape(image, (self.rows, self.columns, self.channels)), seed, self.strength
         )
@@ -112,6 +156,14 @@ class DetectionSamples:
 
     def batch(self, images, targets, number):
         return images, targets
+
+    def _is_rich(self, number: tf.Tensor) -> tf.Tensor:
+        """Before the plain end, which comes sooner when the time runs out: so Python is asked each time."""
+
+        def rich(number: np.int64) -> np.bool_:
+            return np.bool_(not self.total_samples or number < (1 - self.strength.plain) * self.total_samples)
+
+        return tf.ensure_shape(tf.numpy_function(rich, [number], tf.bool, stateful=False), ())
 
     def _others(self, random: tf.Tensor) -> tf.Tensor:
         """Three cases by three numbers from 0 to 1."""
@@ -121,6 +173,12 @@ class DetectionSamples:
 
     def _single(self, case: tf.Tensor, seed: tf.Tensor):
         return self._tile(case, (self.rows, self.columns), seed, 0)
+
+    def _mixed(self, image: tf.Tensor, boxes: tf.Tensor, seed: tf.Tensor):
+        """Mix-up (Zhang et al. 2018) of about equal shares, where the boxes of both count (Zhang et al. 2019)."""
+        other, more = self._tile(self._others(uniform(seed, 6, (3,)))[0], (self.rows, self.columns), seed, 5)
+        share = uniform(seed, 7, (), *MIXED)
+        return share * image + (1 - share) * other, tf.concat([boxes, more], 0)
 
     def _mosaic(self, case: tf.Tensor, seed: tf.Tensor):
         """Four tiles around a random point in the middle half; each tile shows a random part of its case."""
@@ -154,53 +212,68 @@ class DetectionSamples:
         zoom = log_uniform(seed, 20 + place, (), spread)
         zoom = zoom * log_uniform(seed, 30 + place, (2,), self.strength.stretch)  # y, x
         size = tf.where(turn, tf.stack([width, height]), tf.stack([height, width]))  # before the turn
-        whole = tf.constant([self.rows, self.columns], tf.float32)
+        whole = self._shape(case)
         if place:  # no empty margins within a mosaic
             zoom = tf.maximum(zoom, tf.reduce_max(tf.cast(size, tf.float32) / whole))
         window = tf.cast(size, tf.float32) / zoom
-        shift = random[3:5] if self.strength.scale or place else 0.5
-        start = shift * (whole - window)
-        image = resample(self.images.whole(case), start, zoom, size, up_down, left_right)
+        start = self._start(case, random[3:5], window, whole, seed, place)
+        image = self._view(case, start, zoom, size, up_down, left_right)
         boxes = move_boxes(tf.gather(self._labels, case), start, zoom, size, up_down, left_right)
         image = tf.cond(turn, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
         boxes = tf.where(turn, tf.gather(boxes, [1, 0, 3, 2, 4], axis=1), boxes)
         return image, boxes
 
+    def _shape(self, case: tf.Tensor) -> tf.Tensor:
+        """(2,) float32 rows and columns of a case."""
+        if self._foreground is None:
+            return tf.constant([self.rows, self.columns], tf.float32)
+        return tf.cast(tf.gather(self.images.shapes, case)[:2], tf.float32)
 
-def resample(image, start, zoom, size, up_down, left_right) -> tf.Tensor:
-    """The window of `image` from `start` on, enlarged by `zoom`, as (*size, channel) float32; zero outside.
+    def _start(self, case, random, window, whole, seed, place: int) -> tf.Tensor:
+        """(2,) where a window of this size begins in the case: anywhere, or in tiles often around a box."""
+        if self._foreground is None:
+            return (random if self.strength.scale or place else 0.5) * (whole - window)
+        count = tf.gather(self._counts, case)
+        chosen = tf.cast(uniform(seed, 90 + place) * tf.cast(count, tf.float32), tf.int32)
+        box = tf.gather(tf.gather(self._labels, case), tf.clip_by_value(chosen, 0, tf.maximum(count - 1, 0)))
+        low, high = tf.stack([box[1], box[0]]), tf.stack([box[3], box[2]])
+        around = low + random * (high - window - low)
+        around = tf.clip_by_value(around, tf.minimum(whole - window, 0.0), tf.maximum(whole - window, 0.0))
+        wanted = (count > 0) & (uniform(seed, 100 + place) < self._foreground)
+        return tf.where(wanted, around, random * (whole - window))
 
-    Args:
-        image: (row, column, channel).
-        start: (2,) row and column of the window's first edge in pixels, may be negative.
-        zoom: (2,) pixels out per pixel in.
-        size: (2,) int32 rows and columns of the result.
-        up_down, left_right: Mirror the result.
-    """
-    # crop_and_resize maps first and last output pixel to the given centres, in units of (side - 1)
-    sides = tf.cast(tf.shape(image)[:2], tf.float32) - 1
-    first = (start + 0.5 / zoom - 0.5) / sides
-    last = (start + (tf.cast(size, tf.float32) - 0.5) / zoom - 0.5) / sides
-    mirror = tf.stack([up_down, left_right])
-    box = tf.concat([tf.where(mirror, last, first), tf.where(mirror, first, last)], 0)
-    return tf.image.crop_and_resize(
-        image[None], box[None], [0], size, method="bilinear", extrapolation_value=0.0
-    )[0]
+    def _view(self, case, start, zoom, size, up_down, left_right) -> tf.Tensor:
+        """`resample` of a case."""
+        part, start = self._part(self.images, case, start, zoom, size)
+        return resample(part, start, zoom, size, up_down, left_right)
+
+    def _outline(self, case, number, start, zoom, size, up_down, left_right) -> tf.Tensor:
+        """The same of the mask of one object, in 0..1."""
+        part, start = self._part(self._masks, case, start, zoom, size)
+        inside = tf.cast(tf.cast(part, tf.int32) == number, tf.float32)
+        return resample(inside, start, zoom, size, up_down, left_right)
+
+    def _part(self, store: ArrayStore | None, case, start, zoom, size):
+        """A case, or of a large one what the window needs, and where the window begins in it."""
+        assert store is not None
+        if self._foreground is None:
+            return store.whole(case), start
+        shape = tf.gather(store.shapes, case)
+        window = tf.cast(size, tf.float32) / zoom
+        low = tf.clip_by_value(tf.cast(tf.floor(start), tf.int64) - 1, 0, tf.maximum(shape[:2] - 2, 0))
+        high = tf.clip_by_value(tf.cast(tf.math.ceil(start + window), tf.int64) + 1, low + 2, shape[:2])
+        part = store.crop(case, tf.concat([low, [0]], 0), tf.concat([high - low, shape[2:]], 0))
+        return part, start - tf.cast(low, tf.float32)
 
 
-def move_boxes(boxes, start, zoom, size, up_down, left_right) -> tf.Tensor:
-    """Boxes (n, 5) as `resample` moves their pixels, clipped; those that hardly remain get class -1."""
-    limit = tf.cast(size, tf.float32)
-    corners = []
-    for axis, mirror in ((1, left_right), (0, up_down)):
-        low, high = ((boxes[:, i] - start[axis]) * zoom[axis] for i in (1 - axis, 3 - axis))
-        corners.append((tf.where(mirror, limit[axis] - high, low), tf.where(mirror, limit[axis] - low, high)))
-    (x0, x1), (y0, y1) = corners
-    area = (x1 - x0) * (y1 - y0)
-    x0, x1 = (tf.clip_by_value(x, 0.0, limit[1]) for x in (x0, x1))
-    y0, y1 = (tf.clip_by_value(y, 0.0, limit[0]) for y in (y0, y1))
-    remains = ((x1 - x0) * (y1 - y0) >= LEAST_AREA * area) & (tf.minimum(x1 - x0, y1 - y0) >= LEAST_SIDE)
-    return tf.stack([x0, y0, x1, y1, tf.where(remains, boxes[:, 4], -1.0)], axis=1)
+def most_together(label: np.ndarray, tile: Sequence[int]) -> int:
+    """Most boxes of (n, 5) that a tile around one of them can hold, even zoomed out by half."""
+    from scipy.spatial import cKDTree
+
+    if not len(label):
+        return 0
+    centres = (label[:, :2] + label[:, 2:4]) / 2 / (1.5 * np.array([tile[1], tile[0]]))
+    return int(cKDTree(centres).query_ball_point(centres, 0.5, p=np.inf, return_length=True).max())
 
 
 def change_colours(image: tf.Tensor, seed, strength: Strength) -> tf.Tensor:

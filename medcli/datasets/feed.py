@@ -11,7 +11,7 @@ class TrainingSet(Protocol):
     cases: int
     """Number of cases; one epoch is this many samples unless the config says otherwise."""
     total_samples: int
-    """Set by the trainer before use: number / total_samples is how far training is."""
+    """Set by the trainer before use, lowered when the time runs out: number / total_samples is how far training is."""
 
     def sample(self, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """One augmented (image, target) for sample number (int64 scalar). Runs in a graph, in parallel.

@@ -67,6 +67,14 @@ def label_store(prepared: Prepared, records: Sequence[Record], cache_gb: float) 
     return held([prepared.label(record, mapped=True) for record in records], "uint8", cache_gb)
 
 
+def object_masks(prepared: Prepared, records: Sequence[Record], cache_gb: float) -> ArrayStore | None:
+    """Numbers of the objects that boxes are of (row, column, 1), held like `image_store`; None: not of all cases."""
+    masks = [prepared.mask(record) for record in records]
+    if any(mask is None for mask in masks):
+        return None
+    return held([mask[..., None] for mask in masks if mask is not None], "uint16", cache_gb)
+
+
 def held(arrays: Sequence[np.ndarray], dtype: str, cache_gb: float) -> ArrayStore:
     """In memory when all of them take at most `cache_gb` GiB as this dtype."""
     fits = sum(array.size for array in arrays) * tf.as_dtype(dtype).size <= cache_gb * 2**30

@@ -127,6 +127,8 @@ def _other(run: Run, data: Config, wanted: str | None) -> Selection:
     if run.config.data.planes:
         planes = {"planes": run.config.data.planes}
         data = data.model_copy(update={"data": data.data.model_copy(update=planes)})
+    if run.config.model.one_class:
+        data = data.model_copy(update={"model": data.model.model_copy(update={"one_class": True})})
     discovery = discover(data, for_training=False)
     part = wanted or "all"
     plan = run.plan

@@ -1,8 +1,11 @@
 """Finding the cases of a data set: images with labels, patients and splits, before anything is decoded."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from medcli.boxes import Boxes
 from medcli.case import Case, Problem
 from medcli.config.schema import Config, Data
 from medcli.errors import ConfigError, DataError
@@ -26,6 +29,10 @@ LAYOUTS: Mapping[str, Layout] = {
     "nnunet": (nnunet.find, ("segmentation", "detection")),
 }
 """`data.format` to what finds its cases (given the data section and the task), and the tasks it serves."""
+
+
+ONE_CLASS = "object"
+"""Name of the class that all are with `model.one_class`."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,8 @@ def discover(config: Config, *, for_training: bool = True, torn_patients: bool =
         check_splits(found.cases)
     if config.task == "classification" and for_training:
         _check_classes(found)
+    if config.model.one_class:
+        _join_classes(found)
     if data.planes:
         found.cases = by_plane(found.cases, data.planes)
     return Discovery(
@@ -102,6 +111,18 @@ def discover(config: Config, *, for_training: bool = True, torn_patients: bool =
         _ignore_label(found, config),
         found.regions,
     )
+
+
+def _join_classes(found: Found) -> None:
+    """`model.one_class`: every object is of the one class `ONE_CLASS`."""
+    for index, case in enumerate(found.cases):
+        boxes = case.boxes
+        if boxes is not None:
+            boxes = Boxes(boxes.corners, np.zeros_like(boxes.classes), boxes.scores, boxes.crowd)
+        found.cases[index] = replace(case, boxes=boxes, classes=(ONE_CLASS,) * len(case.classes))
+    found.classes = [ONE_CLASS] if found.classes else found.classes
+    if found.label_ids:
+        found.label_ids = {ONE_CLASS: sorted({value for ids in found.label_ids.values() for value in ids})}
 
 
 def _ignore_label(found: Found, config: Config) -> int | None:

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from medcli.boxes import Boxes
 from medcli.case import Case, Problem, Source
 from medcli.config.loading import save_config
 from medcli.config.schema import Config
 from medcli.errors import DataError
 from medcli.files import write_csv, write_json
-from medcli.io.cases import Discovery, discover
+from medcli.io.cases import ONE_CLASS, Discovery, discover
 from medcli.parallel import WorkerDied
 from medcli.preprocessing import checks, splits
 from medcli.preprocessing.cases import (
@@ -248,6 +249,9 @@ class _Build:
             rule = label_rule(self.config.data, found.label_ids, values)
             if found.label_ids == {} and found.classes:
                 rule = replace(rule, classes=list(found.classes), label_ids=[])
+        if self.config.model.one_class:
+            together = sorted({value for ids in rule.label_ids for value in ids})
+            rule = replace(rule, classes=[ONE_CLASS], label_ids=[together] if together else [])
         return replace(rule, objects=objects, objects_reason=why)
 
     def _plan(
@@ -261,6 +265,8 @@ class _Build:
         evidence = Evidence(
             known=[entry.scan for entry in known],
             train=[entry.scan for entry in training],
+            boxes=[_boxes(entry.case).corners for entry in known],
+            kinds=[_boxes(entry.case).classes.tolist() for entry in training],
             stacked=bool(self.config.data.planes) or any(len(entry.case.images) > 1 for entry in known),
         )
         plan = make_plan(self.config, evidence, rule, multi_label=found.multi_label)
@@ -425,6 +431,10 @@ def _record(
 
 def _died(case: Case, death: WorkerDied) -> str:
     return f"{case.images[0].path}: {death.reason}."
+
+
+def _boxes(case: Case) -> Boxes:
+    return Boxes.empty() if case.boxes is None else case.boxes
 
 
 def _nothing_left(problems: Sequence[Problem]) -> str:

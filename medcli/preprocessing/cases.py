@@ -14,9 +14,10 @@ from medcli.files import plain, write_array
 from medcli.preprocessing.instances import classes_of, placed, read_objects
 from medcli.preprocessing.intensity import enhanced, to_color
 from medcli.preprocessing.labels import IGNORE, map_labels
+from medcli.preprocessing.objects import numbers_in
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepare import finite, place, prepare
-from medcli.preprocessing.prepared import image_path, label_path
+from medcli.preprocessing.prepared import image_path, label_path, mask_path
 from medcli.preprocessing.scan import Seen, Values, read_labels
 
 CODE_VERSION = 1
@@ -125,7 +126,12 @@ def _prepare(case: Case, key: str, job: Job) -> Done:
     elif job.plan.task == "detection":
         assert case.boxes is not None
         boxes = placement.boxes(case.boxes)
-        boxes = boxes.take(boxes.areas > 0)
+        there = boxes.areas > 0
+        boxes = boxes.take(there)
+        if case.masks and job.plan.objects is not None:
+            rows = np.append(0, np.where(there, np.cumsum(there), 0)).astype(np.uint16)
+            numbers = placement.nearest(numbers_in(case, image, job.plan))
+            write_array(mask_path(job.folder, key), rows[numbers], durable=False)
         label = np.concatenate([boxes.corners, boxes.classes[:, None].astype(np.float32)], axis=1)
     if label is not None:
         write_array(label_path(job.folder, key), label, durable=False)

@@ -75,12 +75,47 @@ def parts_of(masks: Sequence[np.ndarray], *, values_differ: bool = True) -> Part
 
 def parts_in(case: Case, image: Image, *, values_differ: bool = True) -> Parts:
     """Of the case's masks, each on the image's grid; FormatError when one is unreadable or does not fit."""
+    return parts_of(_masks_of(case, image), values_differ=values_differ)
+
+
+def _masks_of(case: Case, image: Image) -> list[np.ndarray]:
     from medcli.io.masks import read_mask
     from medcli.io.planes import read_mask_planes, volume_of
 
     planes = bool(case.images) and volume_of(case.images[0]) is not None
-    masks = read_mask_planes(case) if planes else [read_mask([source], image) for source in case.masks]
-    return parts_of(masks, values_differ=values_differ)
+    return read_mask_planes(case) if planes else [read_mask([source], image) for source in case.masks]
+
+
+def numbers_in(case: Case, image: Image, plan: Plan) -> np.ndarray:
+    """uint16 (shape of the picture): i + 1 where object i of `boxes_of` lies, 0 where there is none.
+
+    Where objects of several masks overlap the last one shows. Objects beyond 65,535 have no number.
+    """
+    from skimage.measure import label
+
+    masks = _masks_of(case, image)
+    rows: list[list[int]] = []
+    numbered = np.zeros(masks[0].shape, np.int64)
+    for file, mask in enumerate(masks):
+        shown = (mask > 0).astype(np.uint8) if merged(plan) else np.where(mask > 0, mask, 0)
+        parts = label(shown, background=0, connectivity=mask.ndim)
+        numbered = np.where(parts > 0, parts + len(rows), numbered)
+        places = np.unique(parts.ravel(), return_index=True)
+        rows += [
+            [file, int(shown.ravel()[at]), *[0] * 2 * mask.ndim]
+            for number, at in zip(*places, strict=True)
+            if number
+        ]
+    parts_found = Parts.of(rows, masks[0].ndim)
+    index = _classes(case, parts_found, plan)
+    kept = index >= 0
+    order = np.zeros(len(rows) + 1, np.int64)
+    if plan.objects == "instances":
+        order[1:][kept] = np.unique(_keys(_taken(parts_found, kept)), return_inverse=True)[1] + 1
+    else:
+        order[1:][kept] = np.arange(1, int(kept.sum()) + 1)
+    order[order > np.iinfo(np.uint16).max] = 0
+    return order[numbered].astype(np.uint16)
 
 
 def kind_of_objects(data: Data, values: Sequence[int], most_files: int) -> tuple[Objects, str]:
@@ -125,11 +160,15 @@ def _objects(case: Case, parts: Parts, plan: Plan | LabelRule) -> tuple[Parts, n
     index = _classes(case, parts, plan)
     parts, index = _taken(parts, index >= 0), index[index >= 0]
     if plan.objects == "instances":
-        span = int(parts.value.max(initial=0)) + 1
-        key = parts.file * span + parts.value
+        key = _keys(parts)
         index = index[np.unique(key, return_index=True)[1]]
         parts = parts.joined(key)
     return parts, index
+
+
+def _keys(parts: Parts) -> np.ndarray:
+    """(n,) equal for parts of one instance: the same value in the same file."""
+    return parts.file * (int(parts.value.max(initial=0)) + 1) + parts.value
 
 
 def merged(plan: Plan | LabelRule) -> bool:

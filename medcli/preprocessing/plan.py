@@ -53,7 +53,9 @@ class Plan(BaseModel):
         crop: Cut away the border of constant lowest value.
         contrast, clahe_clip, clahe_tiles, gamma: Contrast enhancement before normalising.
         intensity: One entry per channel.
-        patch: Segmentation: patch size per axis.
+        patch: Segmentation: patch size per axis. Detection: rows and columns of the tiles that the network sees; None:
+            it sees whole pictures.
+        overlap: Detection in tiles: pixels that neighbouring tiles share at prediction.
         batch_size: Images or patches per step.
         stages: Number of resolutions of the U-Net, or levels of the detector.
         width: U-Net: filters of the first stage where `model.width` is auto; None: by the kind of network.
@@ -62,7 +64,7 @@ class Plan(BaseModel):
         strides: U-Net: stride per axis on entering each stage; the first is all ones.
         planes: Segmentation of volumes by a 2D network: how many neighbouring planes it sees (odd; it answers for the
             middle one), also the first number of `patch`; None: the network has as many axes as the images.
-        augmentations: Segmentation: which changes augmentation may make; None: plans of earlier versions.
+        augmentations: Which changes augmentation may make; None: plans of earlier versions.
         oversampling: Segmentation: how many times as often the cases with a rare class are drawn, by its name.
         reasons: For every decision the rule and the numbers behind it.
     """
@@ -93,6 +95,7 @@ class Plan(BaseModel):
     batch_size: int
     stages: int
     strides: list[list[int]] = []
+    overlap: int = 0
     planes: int | None = None
     augmentations: list[str] | None = None
     width: int | None = None

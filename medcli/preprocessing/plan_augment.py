@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from medcli.config.schema import Config
 from medcli.preprocessing.scan import Scan
 
+RARE = 0.1
+"""Objects are pasted where a class has less than this share of the objects that it would have if all had alike ..."""
+FEW = 3.0
+"""... or where a case has fewer objects than this on average."""
 ISOTROPIC = 2.0
 """Volumes are turned out of their planes while the coarsest spacing is at most this times the finest ..."""
 FEWEST_PLANES = 16
@@ -19,7 +23,7 @@ def decide_augmentations(
     ct: bool,
     reasons: dict[str, str],
 ) -> list[str] | None:
-    """Names as of `train.augmentations`; None for tasks other than segmentation, which have sets of their own.
+    """Names as of `train.augmentations`; None for classification, which has a set of its own.
 
     Args:
         spacing: Of the prepared volumes in mm, where it is known.
@@ -59,5 +63,34 @@ def decide_augmentations(
                 f"turned, blurred and coarsened within the planes only: {what} (expected at most {ISOTROPIC:g} "
                 f"times and at least {FEWEST_PLANES} planes)"
             )
+    reasons["augmentations"] = "; ".join(why)
+    return names
+
+
+def decide_detection_augmentations(
+    config: Config, kinds: Sequence[Sequence[int]], classes: int, reasons: dict[str, str]
+) -> list[str]:
+    """Names as of `train.augmentations`.
+
+    Args:
+        kinds: The class of every object of each training case.
+        classes: How many there are.
+    """
+    if config.train.augmentations != "auto":
+        reasons["augmentations"] = "set in the config"
+        return list(config.train.augmentations)
+    names, why = ["mosaic", "scale", "brightness", "contrast"], []
+    counts = [sum(list(case).count(kind) for case in kinds) for kind in range(classes)]
+    rarest = min(counts, default=0) * classes / max(sum(counts), 1)
+    mean = sum(counts) / max(len(kinds), 1)
+    if 0 < rarest < RARE or 0 < mean < FEW:
+        names.append("paste")
+    why.append(
+        f"objects are pasted where the rarest class has less than {RARE:.0%} of an even share (here {rarest:.0%}) or a "
+        f"case has fewer than {FEW:g} objects (here {mean:.3g})"
+    )
+    if config.model.size in ("medium", "large"):
+        names.append("mixup")
+    why.append(f"mix-up for the sizes medium and large (here {config.model.size})")
     reasons["augmentations"] = "; ".join(why)
     return names

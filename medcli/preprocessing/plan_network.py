@@ -9,6 +9,7 @@ import numpy as np
 from medcli.config.schema import Config
 from medcli.errors import ConfigError
 from medcli.preprocessing.plan_budget import Budget, Draft, Machine
+from medcli.preprocessing.plan_detection import Input
 from medcli.preprocessing.plan_planes import decide_planes
 
 COARSEST_EDGE = 4
@@ -21,6 +22,7 @@ LARGEST_PATCH_2D = 256
 """Longest side of a 2D patch."""
 BATCH_PIXELS = 8 * 256**2
 """Pixels of a 2D batch that `auto` aims at."""
+DETECTION_BATCH = 8
 MOST_STAGES = 5
 MOST_BATCH = {2: 16, 3: 8}
 WIDTH = {2: 32, 3: 16}
@@ -132,20 +134,20 @@ def _patches(
 
 def _whole_images(config: Config, size: Sequence[int], reasons: dict[str, str]) -> Network:
     stages = config.model.stages if isinstance(config.model.stages, int) else 4
-    if config.task == "detection":
-        stages = 3
-        reasons["stages"] = "the detector predicts at strides 8, 16 and 32"
-        automatic = 8
-    else:
-        reasons["stages"] = (
-            "set in the config" if config.model.stages != "auto" else "residual networks have 4"
-        )
-        automatic = 64 if max(size) <= SMALL_PICTURE and len(size) == 2 else 32 if len(size) == 2 else 8
+    reasons["stages"] = "set in the config" if config.model.stages != "auto" else "residual networks have 4"
+    automatic = 64 if max(size) <= SMALL_PICTURE and len(size) == 2 else 32 if len(size) == 2 else 8
     if isinstance(config.train.batch_size, int):
         reasons["batch_size"] = "set in the config"
         return Network(None, config.train.batch_size, stages, ())
     reasons["batch_size"] = f"{automatic} for {config.task} of {_by(size)}"
     return Network(None, automatic, stages, ())
+
+
+def decide_detector(config: Config, seen: Input, reasons: dict[str, str]) -> Network:
+    """Of a network that sees whole pictures or tiles as `medcli.preprocessing.plan_detection` decided."""
+    asked = config.train.batch_size
+    reasons["batch_size"] = "set in the config" if asked != "auto" else f"{DETECTION_BATCH} for detection"
+    return Network(seen.tile, DETECTION_BATCH if asked == "auto" else asked, seen.stages, ())
 
 
 def _wanted_patch(median: Sequence[int], spacing: Sequence[float], voxels: float) -> tuple[int, ...]:

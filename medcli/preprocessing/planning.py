@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from medcli.config.schema import Config
 from medcli.errors import DataError
 from medcli.preprocessing.geometry import fitted_shape, spaced_shape
 from medcli.preprocessing.labels import LabelRule
 from medcli.preprocessing.plan import Plan
-from medcli.preprocessing.plan_augment import decide_augmentations
+from medcli.preprocessing.plan_augment import decide_augmentations, decide_detection_augmentations
+from medcli.preprocessing.plan_detection import Input, decide_input
 from medcli.preprocessing.plan_geometry import (
     decide_crop,
     decide_size,
@@ -19,7 +22,7 @@ from medcli.preprocessing.plan_geometry import (
     oriented,
 )
 from medcli.preprocessing.plan_intensity import decide_intensity, is_ct
-from medcli.preprocessing.plan_network import decide_network
+from medcli.preprocessing.plan_network import decide_detector, decide_network
 from medcli.preprocessing.plan_sampling import decide_oversampling
 from medcli.preprocessing.regions import explained
 from medcli.preprocessing.scan import Scan
@@ -32,12 +35,16 @@ class Evidence:
     Attributes:
         known: Scans of all cases that are not for testing.
         train: Scans of the cases that train.
+        boxes: Detection: for each known case the corners (n, 4) of its boxes in its pixels.
+        kinds: Detection: for each training case the classes of its boxes.
         stacked: Channels come from several files, so they are no colours.
     """
 
     known: Sequence[Scan]
     train: Sequence[Scan]
     stacked: bool = False
+    boxes: Sequence[np.ndarray] = ()
+    kinds: Sequence[Sequence[int]] = ()
 
 
 def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_label: bool = False) -> Plan:
@@ -73,14 +80,28 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
     crop = decide_crop(config, scans, dimensions, reasons)
     spacing = decide_spacing(config, shapes, spacings, dimensions, reasons)
     shapes = _prepared(shapes, spacings, spacing, scans if crop else None)
-    size = decide_size(config, shapes, dimensions, reasons)
+    seen: Input | None = None
+    if config.task == "detection":
+        sides = _sides(evidence, spacings, spacing)
+        seen = decide_input(config, shapes, sides, reasons)
+    size = seen.size if seen else decide_size(config, shapes, dimensions, reasons)
     if size is not None:
         shapes = [fitted_shape(shape, size) if settings.keep_aspect else size for shape in shapes]
     intensity = decide_intensity(config, evidence.known, evidence.train, color, channels, reasons)
     known = spacing or median_spacing(spacings)
     outputs = len(rule.classes) + (not rule.regions)
-    network = decide_network(config, shapes, known, size, reasons, channels=channels, outputs=outputs)
-    augmentations = decide_augmentations(config, scans, known, network.patch, is_ct(scans, channels), reasons)
+    network = (
+        decide_detector(config, seen, reasons)
+        if seen
+        else decide_network(config, shapes, known, size, reasons, channels=channels, outputs=outputs)
+    )
+    augmentations: list[str] | None
+    if config.task == "detection":
+        augmentations = decide_detection_augmentations(config, evidence.kinds, len(rule.classes), reasons)
+    else:
+        augmentations = decide_augmentations(
+            config, scans, known, network.patch, is_ct(scans, channels), reasons
+        )
     oversampling = decide_oversampling(config, rule, evidence.train, reasons)
     return Plan(
         task=config.task,
@@ -108,6 +129,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         batch_size=network.batch_size,
         stages=network.stages,
         strides=[list(stride) for stride in network.strides],
+        overlap=seen.overlap if seen else 0,
         planes=network.planes,
         augmentations=augmentations,
         width=network.width,
@@ -161,6 +183,21 @@ def _single_objects(
         "data.objects: on, so the connected parts of each label are learned as single objects"
     )
     return "parts"
+
+
+def _sides(
+    evidence: Evidence,
+    spacings: Sequence[tuple[float, ...] | None],
+    target: Sequence[float] | None,
+) -> list[np.ndarray]:
+    """Heights and widths (n, 2) of the boxes of each known case, after resampling to the target spacing."""
+    found = []
+    boxes = evidence.boxes or [np.zeros((0, 4))] * len(spacings)
+    for corners, step in zip(boxes, spacings, strict=True):
+        table = np.asarray(corners, float).reshape(-1, 4)
+        sides = np.stack([table[:, 3] - table[:, 1], table[:, 2] - table[:, 0]], axis=1)
+        found.append(sides if target is None or step is None else sides * np.divide(step, target))
+    return found
 
 
 def _prepared(

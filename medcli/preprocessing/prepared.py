@@ -5,6 +5,7 @@
     cases/KEY.label.npy   detection: float32 (n, 5) x0, y0, x1, y1, class in pixels of the prepared image;
                           segmentation: uint8, spatial shape of the image, 0 = background, 255 = ignore;
                           with objects int32, see `medcli.preprocessing.instances`
+    cases/KEY.mask.npy    detection from masks: uint16, i + 1 where row i of the label has its object
     config.yaml  plan.yaml  fingerprint.json  report.html  problems.csv
 
 KEY is the hash of the case's input files and of all settings that shape its arrays, so an array with the right name has
@@ -155,6 +156,14 @@ class Prepared:
         label = self._load(label_path(self.folder, record.key), mapped)
         return classes_of(label) if label.dtype == np.int32 else label
 
+    def mask(self, record: Record) -> np.ndarray | None:
+        """Detection from masks: uint16 on the prepared grid, i + 1 where row i of the label has its object; mapped.
+
+        None: the boxes are not from masks, or were prepared before these were kept.
+        """
+        path = mask_path(self.folder, record.key)
+        return self._load(path, True) if path.is_file() else None
+
     def objects(self, record: Record, *, mapped: bool = False) -> np.ndarray:
         """int32 classes and object numbers, see `medcli.preprocessing.instances`; only of a plan with objects."""
         return self._load(label_path(self.folder, record.key), mapped)
@@ -173,6 +182,10 @@ class Prepared:
 
 def image_path(folder: Path, key: str) -> Path:
     return folder / "cases" / f"{key}.image.npy"
+
+
+def mask_path(folder: Path, key: str) -> Path:
+    return folder / "cases" / f"{key}.mask.npy"
 
 
 def label_path(folder: Path, key: str) -> Path:

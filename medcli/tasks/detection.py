@@ -1,7 +1,7 @@
 """Detection: boxes with a class and a score."""
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import keras
@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from medcli.boxes import Boxes, iou_matrix
 from medcli.config.schema import Config
-from medcli.datasets.detection import STRENGTHS, DetectionSamples
-from medcli.datasets.store import image_store
+from medcli.datasets.detection import STRENGTHS, UNDEMANDING, DetectionSamples
+from medcli.datasets.store import image_store, object_masks
 from medcli.errors import ConfigError, DataError
 from medcli.losses.detection import detection_loss
 from medcli.metrics.bootstrap import mean_of_known
@@ -24,12 +24,18 @@ from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.tasks.fairness import balanced_draw, by_group, chosen_by
 from medcli.tasks.features import pooled, with_features
-from medcli.tasks.target import Target, one_hot
+from medcli.tasks.running import batched
+from medcli.tasks.target import Target, cut, one_hot
+from medcli.tiles import boxes_in_tile, merged, nearest_tile, tile_starts
 
 VALIDATION_THRESHOLD = 0.001
 """Lowest score that counts for the average precision during training."""
 SAME_OBJECT = 0.5
 """Anchors whose boxes overlap a found one by this much (IoU) speak of the same object."""
+
+
+def _probability(target: Target) -> float:
+    return target.probability
 
 
 class Detection:
@@ -41,11 +47,13 @@ class Detection:
     state: Sequence[tf.Variable] = ()
 
     def __init__(self, config: Config, plan: Plan):
-        if not plan.size or plan.dimensions != 2:
+        self.tile = tuple(plan.patch) if plan.patch else None
+        seen = self.tile or plan.size
+        if not seen or plan.dimensions != 2:
             raise ConfigError(
                 "preprocess.size: the detector needs one size for all pictures (rows, columns), got native."
             )
-        self.config, self.plan, self.size = config, plan, plan.size
+        self.config, self.plan, self.size = config, plan, seen
         self.monitor = chosen_by("map50", config)
         self.passes_at_end = 1 + 3 * config.predict.flips  # from which score on a box counts as found
         self.strides = tuple(2 ** (6 - level) for level in range(max(plan.stages, 3), 0, -1))[-4:]
@@ -71,14 +79,20 @@ class Detection:
                 f"{prepared.folder}: none of the {len(records)} training cases has a box; check data.labels."
             )
         train = self.config.train
+        names = self.plan.augmentations if train.augmentations == "auto" else train.augmentations
         strength = STRENGTHS["medium" if train.augment == "auto" else train.augment]
+        strength = strength.only(UNDEMANDING if names is None else names)
         flips = self._flips() if train.flips == "auto" else tuple(train.flips)
+        masks = object_masks(prepared, records, train.cache_gb) if strength.paste else None
         return DetectionSamples(
             image_store(prepared, records, train.cache_gb),
             labels,
             seed=self.config.seed,
             strength=strength,
-            flips=() if strength == STRENGTHS["none"] else flips,
+            flips=() if train.augment == "none" else flips,
+            tile=self.tile,
+            foreground=train.foreground,
+            masks=masks,
             draw=balanced_draw(self.config, self.plan, prepared, records),
         )
 
@@ -94,21 +108,24 @@ class Detection:
 
     def validate(self, model: keras.Model, prepared: Prepared, records: Sequence[Record]) -> dict[str, float]:
         """`map50`: mean over the classes of the average precision at IoU 0.5; `loss`: mean over images."""
-        losses, predictions, truths = [], [], []
+        losses: list[float] = []
+        predictions, truths = [], []
         most = max(max((record.objects for record in records), default=0), 1)
-        size = self.config.predict.batch_size
-        for start in range(0, len(records), size):
-            part = records[start : start + size]
-            labels = [prepared.label(record) for record in part]
-            targets = np.full((len(part), most, 5), -1, np.float32)
-            for target, label in zip(targets, labels, strict=True):
-                target[: len(label)] = label[:most]
-            outputs, *decoded = self._decoder(model)(
-                tf.constant(np.stack([prepared.image(record) for record in part]))
-            )
-            losses += [float(self.loss(tf.constant(targets), outputs))] * len(part)
-            predictions += self._boxes(*decoded, threshold=VALIDATION_THRESHOLD)
+        together = self.config.predict.batch_size if self.tile is None else 1
+        for some in batched(records, together):
+            images, labels = [prepared.image(one) for one in some], [prepared.label(one) for one in some]
             truths += [Boxes.of(label[:, :4], label[:, 4]) for label in labels]
+            if self.tile is None:
+                found = self._validated(model, zip(images, labels, strict=True), most, losses)
+                predictions += found
+                continue
+            starts = self._starts(images[0])
+            tiles = (
+                (cut(images[0], start, self.tile), boxes_in_tile(labels[0], start, self.tile))
+                for start in starts
+            )
+            found = self._validated(model, tiles, most, losses)
+            predictions.append(self._merged(found, starts, images[0].shape))
         measures = {"loss": float(np.mean(losses)), "map50": self._map50(predictions, truths)}
         return measures | by_group(
             "map50",
@@ -117,6 +134,18 @@ class Detection:
             records,
             lambda cases: self._map50([predictions[i] for i in cases], [truths[i] for i in cases]),
         )
+
+    def _validated(self, model, pairs, most: int, losses: list[float]) -> list[Boxes]:
+        """Boxes of arrays with their true boxes (array, (n, 5)), whose losses are added to the list."""
+        predictions = []
+        for some in batched(pairs, self.config.predict.batch_size):
+            targets = np.full((len(some), most, 5), -1, np.float32)
+            for target, (_, label) in zip(targets, some, strict=True):
+                target[: len(label)] = label[:most]
+            outputs, *decoded = self._decoder(model)(tf.constant(np.stack([image for image, _ in some])))
+            losses += [float(self.loss(tf.constant(targets), outputs))] * len(some)
+            predictions += self._boxes(*decoded, threshold=VALIDATION_THRESHOLD)
+        return predictions
 
     def _map50(self, found: Sequence[Boxes], truth: Sequence[Boxes]) -> float:
         """0 when no image has a box."""
@@ -133,10 +162,24 @@ class Detection:
         return self._predicted(self._decoder(model, features=True), self._decoder(model), images)
 
     def _predicted(self, decoder, mirrored_decoder, images: Sequence[np.ndarray]):
-        """Boxes and features (empty where the decoder gives none)."""
+        """Boxes and features (empty where the decoder gives none); of tiles the features' mean."""
+        if self.tile is None:
+            return self._seen(decoder, mirrored_decoder, images)
+        results, features = [], []
+        for image in images:
+            starts = self._starts(image)
+            found, depths = self._seen(
+                decoder, mirrored_decoder, (cut(image, start, self.tile) for start in starts)
+            )
+            results.append(self._merged(found, starts, image.shape))
+            features.append(tuple(np.mean(depth, axis=0) for depth in zip(*depths, strict=True)))
+        return results, features
+
+    def _seen(self, decoder, mirrored_decoder, arrays: Iterable[np.ndarray]):
+        """Boxes and features of arrays of the network's size, batch by batch."""
         settings, results, features = self.config.predict, [], []
-        for start in range(0, len(images), settings.batch_size):
-            batch = tf.constant(np.stack(images[start : start + settings.batch_size]), tf.float32)
+        for some in batched(arrays, settings.batch_size):
+            batch = tf.constant(np.stack(some), tf.float32)
             _, corners, scores, *depths = decoder(batch)
             boxes = self._boxes(corners, scores, threshold=settings.lowest_score)
             if settings.flips:
@@ -145,23 +188,45 @@ class Detection:
             features += list(zip(*(part.numpy() for part in depths), strict=True))
         return results, features
 
+    def _starts(self, image: np.ndarray) -> list[tuple[int, int]]:
+        """Of the tiles of an image; of a network that sees whole images the one place."""
+        return [(0, 0)] if self.tile is None else tile_starts(image.shape[:2], self.tile, self.plan.overlap)
+
+    def _merged(self, found: Sequence[Boxes], starts, shape: Sequence[int]) -> Boxes:
+        """Boxes of the image from those of its tiles."""
+        settings = self.config.predict
+        boxes = merged(found, starts, self.size, shape[:2], by_class=not settings.agnostic)
+        return suppress(boxes, iou=settings.nms_iou, by_class=not settings.agnostic)
+
     def targets(self, model, image: np.ndarray, *, wanted, most, windows, calibrated) -> list[Target]:
         """The boxes with the best scores; without any the strongest score that a class has anywhere."""
-        _, corners, scores = self._decoder(model)(tf.constant(image[None], tf.float32))
-        (found,) = self._boxes(corners, scores, threshold=self.config.predict.lowest_score)
+        (found,) = self.predict(model, [image])
         if wanted is not None:
             found = found.take(found.classes == wanted)
-        everywhere, values = corners.numpy()[0], scores.numpy()[0]
+        starts = self._starts(image)
         if not len(found):
-            index = int(values.max(axis=0).argmax()) if wanted is None else wanted
-            return [self._answer(image, index, values[:, index], np.ones(len(values), bool))]
-        overlaps = iou_matrix(found.corners, Boxes.of(everywhere, np.zeros(len(everywhere))).corners)
-        return [
-            self._answer(image, int(kind), values[:, kind], overlap >= SAME_OBJECT, box)
-            for box, kind, overlap in zip(found.corners[:most], found.classes[:most], overlaps, strict=False)
-        ]
+            return [max((self._strongest(model, image, start, wanted) for start in starts), key=_probability)]
+        answers = []
+        for box, kind in list(zip(found.corners, found.classes, strict=True))[:most]:
+            start = starts[nearest_tile(box, starts, self.size)]
+            part, everywhere, values = self._look(model, image, start)
+            inside = Boxes.of(box, kind).scaled(1, 1, -start[1], -start[0])
+            overlap = iou_matrix(inside.corners, Boxes.of(everywhere, np.zeros(len(everywhere))).corners)[0]
+            answers.append(self._answer(part, start, int(kind), values[:, kind], overlap >= SAME_OBJECT, box))
+        return answers
 
-    def _answer(self, image, index: int, scores, anchors, box=None) -> Target:
+    def _look(self, model, image: np.ndarray, start: tuple[int, int]):
+        """What the network is given there, and its corners (anchors, 4) and scores (anchors, classes)."""
+        part = image if self.tile is None else cut(image, start, self.tile)
+        _, corners, scores = self._decoder(model)(tf.constant(part[None], tf.float32))
+        return part, corners.numpy()[0], scores.numpy()[0]
+
+    def _strongest(self, model, image: np.ndarray, start: tuple[int, int], wanted: int | None) -> Target:
+        part, _, values = self._look(model, image, start)
+        index = int(values.max(axis=0).argmax()) if wanted is None else wanted
+        return self._answer(part, start, index, values[:, index], np.ones(len(values), bool))
+
+    def _answer(self, image, start, index: int, scores, anchors, box=None) -> Target:
         anchors = anchors if anchors.any() else scores >= scores.max()
         best = int(np.where(anchors, scores, -1).argmax())
         layer = feature_layer(int(self.steps[best]), self.strides[-1], self.config.model.activation)
@@ -169,7 +234,7 @@ class Detection:
             class_index=index,
             probability=float(scores[best]),
             image=image,
-            start=(0, 0),
+            start=start,
             spec=(anchors.astype(np.float32), one_hot(index, self.plan.num_classes)),
             cam="layercam",
             layers=(layer,),
@@ -190,12 +255,17 @@ class Detection:
             mirrored = self._boxes(corners, scores, threshold=settings.lowest_score)
             seen.append([one.mirrored(*self.size, rows=1 in axes, columns=2 in axes) for one in mirrored])
         return [
-            fused.take(fused.scores >= settings.lowest_score)
+            self._one_class_each(fused.take(fused.scores >= settings.lowest_score))
             for fused in (
                 fuse(views, iou=settings.nms_iou, max_detections=settings.max_detections)
                 for views in zip(*seen, strict=True)
             )
         ]
+
+    def _one_class_each(self, boxes: Boxes) -> Boxes:
+        """With `predict.agnostic` once more: fusing keeps the classes apart."""
+        settings = self.config.predict
+        return suppress(boxes, iou=settings.nms_iou, by_class=False) if settings.agnostic else boxes
 
     def _decoder(self, model: keras.Model, *, features: bool = False):
         """One compiled function per model: images to raw outputs, corners and scores, then features when wanted."""
@@ -222,8 +292,12 @@ class Detection:
         for image_corners, image_scores in zip(corners.numpy(), scores.numpy(), strict=True):
             boxes = candidates(image_corners, image_scores, score_threshold=threshold).clipped(rows, columns)
             boxes = boxes.take(boxes.areas > 0)
+            how: dict[str, Any] = {
+                "max_detections": settings.max_detections,
+                "by_class": not settings.agnostic,
+            }
             if settings.nms == "soft":
-                found.append(soften(boxes, least=threshold, max_detections=settings.max_detections))
+                found.append(soften(boxes, least=threshold, **how))
             else:
-                found.append(suppress(boxes, iou=settings.nms_iou, max_detections=settings.max_detections))
+                found.append(suppress(boxes, iou=settings.nms_iou, **how))
         return found

@@ -1,6 +1,7 @@
 """Running a network on NumPy batches, traced once or twice."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,13 @@ def _padded(batch: np.ndarray, size: int | None) -> tf.Tensor:
     if size is not None and len(batch) < size:
         batch = np.concatenate([batch, np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)])
     return tf.constant(batch, tf.float32)
+
+
+def batched(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` items, the last one perhaps shorter."""
+    source = iter(items)
+    while some := list(islice(source, size)):
+        yield some
 
 
 def first(outputs):

@@ -118,7 +118,7 @@ class Loop:
             variable.assign(array)
         self.step.assign(self.state.step)
         self.thawed_at.assign(self.state.thawed_at)
-        self.total_steps.assign(self.state.planned_epochs * self.steps_per_epoch)
+        self._adopt_length()
         self.history.rows = self.state.history
 
     def run(self) -> Result:
@@ -278,7 +278,13 @@ class Loop:
             - 3
         )
         state.planned_epochs = min(self.epochs, state.epoch + max(0, int(left / per_epoch)))
-        self.total_steps.assign(max(1, state.planned_epochs * self.steps_per_epoch))
+        self._adopt_length()
+
+    def _adopt_length(self) -> None:
+        """Tell schedule and training set how long the training is now planned to be."""
+        steps = max(1, self.state.planned_epochs * self.steps_per_epoch)
+        self.total_steps.assign(steps)
+        self.training_set.total_samples = steps * self.batch_size
 
     def _save(self) -> None:
         self.state.seconds = self._seconds()

@@ -18,6 +18,7 @@ from medcli.devices import choose_precision, setup_devices
 from medcli.errors import DataError, RunError
 from medcli.files import write_json
 from medcli.instances.learn import learn as learn_objects
+from medcli.io.cases import ONE_CLASS
 from medcli.models.choose import resolve
 from medcli.models.safety import load_weights_safely, transfer_weights
 from medcli.operating import learn_operating_point
@@ -189,7 +190,14 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
             f"{prepared.folder}: was planned for model.planes: {plan.planes or 'all'}, the config says {planes}; "
             "run `medcli preprocess` again, which takes only a moment."
         )
+    if config.model.one_class and plan.classes != [ONE_CLASS]:
+        raise RunError(
+            f"{prepared.folder}: was prepared with {plan.num_classes} classes, the config says model.one_class; "
+            "run `medcli preprocess` again."
+        )
     update: dict[str, Any] = {}
+    if plan.task == "detection" and config.model.stages in (3, 4):
+        update["stages"] = config.model.stages
     if settings.batch_size != "auto":
         update["batch_size"] = settings.batch_size
     if smoke:
