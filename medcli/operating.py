@@ -58,6 +58,7 @@ class Made(_Kept):
     nms_iou: float
     max_detections: int
     iou_threshold: float
+    agnostic: bool = False
 
     @classmethod
     def of(cls, config: Config) -> "Made":
@@ -68,6 +69,7 @@ class Made(_Kept):
             nms_iou=chosen.nms_iou,
             max_detections=chosen.max_detections,
             iou_threshold=config.evaluate.iou_threshold,
+            agnostic=chosen.agnostic,
         )
 
 

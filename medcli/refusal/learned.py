@@ -43,6 +43,7 @@ class Made(BaseModel):
     iou_threshold: float
     skip_empty: Literal["auto", "on", "off"] = "off"
     nms: str = "hard"
+    agnostic: bool = False
 
     @classmethod
     def of(cls, config: Config, plan: Plan) -> "Made":
@@ -56,6 +57,7 @@ class Made(BaseModel):
             iou_threshold=config.evaluate.iou_threshold,
             skip_empty=chosen.skip_empty if windowed or chosen.skip_empty == "on" else "off",
             nms=chosen.nms,
+            agnostic=chosen.agnostic,
         )
 
 

@@ -75,7 +75,7 @@ def test_tiles_around_boxes_hold_them_whole():
 
 
 def test_tiles_read_from_disk_are_those_from_memory():
-    strength = STRENGTHS["medium"]
+    strength = Strength(0.5, 0.3, 0.1, 0, 0, 0)
     both = (drawn(samples(strength, in_memory=kept, tile=TILE), 4) for kept in (True, False))
     for (image, boxes), (other, others) in zip(*both, strict=True):
         np.testing.assert_array_equal(image, other)
