@@ -160,6 +160,14 @@ class Run:
         """A member that predicts under the settings of the ensemble."""
         return replace(member, config=member.config.model_copy(update={"predict": self.config.predict}))
 
+    def check_answers(self) -> None:
+        """Raises UsageError for a run of `medcli pretrain`, which answers nothing."""
+        if self.config.train.learn_from == "images":
+            raise UsageError(
+                f"{self.folder}: was trained from images alone and has no answers; start a training from it "
+                f"(model.weights: {self.folder}), or look at it with `medcli embed`."
+            )
+
     def environment(self) -> dict[str, Any]:
         path = self.folder / "environment.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -19,6 +19,7 @@ from medcli.cli import (
     plan,
     predict,
     preprocess,
+    pretrain,
     report,
     sample,
     search,
@@ -65,6 +66,7 @@ app.command()(plan.plan)
 app.command()(features.features)
 app.command()(preprocess.preprocess)
 app.command()(train.train)
+app.command()(pretrain.pretrain)
 app.command()(search.search)
 app.command()(ensemble.ensemble)
 app.command()(evaluate.evaluate)

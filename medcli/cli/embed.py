@@ -147,6 +147,8 @@ def _cases(
     trained = (
         sum(selection.split.get(case.name) == "train" for case in selection.cases) if other is None else 0
     )
-    labelled = any(len(case.classes) == 1 for case in selection.cases)
+    labelled = run.config.train.learn_from == "labels" and any(
+        len(case.classes) == 1 for case in selection.cases
+    )
     notes = [TRAINED_ON.format(count=trained)] if trained and labelled else []
     return selection.cases, selection.split, notes

@@ -25,6 +25,7 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _fairness(config)
     yield from _planes(config)
     yield from _augmentations(config)
+    yield from _images_alone(config)
     if config.task != "detection" and config.model.one_class:
         yield ("model", "one_class"), f"is for detection, not for {config.task}; leave it out"
 
@@ -203,3 +204,21 @@ def _planes(config: Config) -> Iterator[tuple[Key, str]]:
         yield ("model", "planes"), f"is for segmentation, not for {config.task}; leave it out"
     elif isinstance(planes, int) and planes % 2 == 0:
         yield ("model", "planes"), f"expected an odd number, as one plane is in the middle, got {planes}"
+
+
+def _images_alone(config: Config) -> Iterator[tuple[Key, str]]:
+    if config.train.learn_from == "labels":
+        return
+    key, model = ("train", "learn_from"), config.model
+    if config.task != "classification":
+        yield (
+            key,
+            f"images: expected task: classification, whose networks see whole images, got {config.task}",
+        )
+    elif model.name == "features" or model.descriptors or model.members != 1:
+        yield (
+            key,
+            "images: expected one network, without model.name: features, model.descriptors and model.members",
+        )
+    if config.train.fairness.method != "none":
+        yield ("train", "fairness", "method"), "expected `none` with train.learn_from: images"

@@ -58,9 +58,9 @@ class Data(Section):
     """Where the images and labels are."""
 
     root: Path = Field(Path("."), description="Folder that the other paths of this section start from.")
-    format: Literal["auto", "folders", "table", "npz", "cifar", "voc", "coco", "yolo", "masks", "nnunet"] = Field(
+    format: Literal["auto", "folders", "table", "npz", "cifar", "voc", "coco", "yolo", "masks", "nnunet", "images"] = Field(
         "auto",
-        description="Layout: class folders; a CSV/TSV table; a .npz as of MedMNIST or Keras; CIFAR-10's Python batches; Pascal VOC XML; COCO JSON; YOLO text; masks as files beside images; nnU-Net's dataset.json. `auto` recognises it from the other keys and the folder.",
+        description="Layout: class folders; a CSV/TSV table; a .npz as of MedMNIST or Keras; CIFAR-10's Python batches; Pascal VOC XML; COCO JSON; YOLO text; masks as files beside images; nnU-Net's dataset.json; images: without labels, all in data.images (a folder), for `medcli pretrain`. `auto` recognises it from the other keys and the folder.",
     )
     images: str | dict[str, str] | None = Field(
         None,
@@ -151,6 +151,7 @@ class Fairness(Section):
 class Train(Section):
     """How the network learns."""
 
+    learn_from: Literal["labels", "images"] = Field("labels", description="labels, or images alone (self-supervised, a start for later training: what `medcli pretrain` sets); see docs/unsupervised.md.")
     loss: Literal["auto", "cross_entropy", "focal", "mse", "ordinal", "dice", "dice_cross_entropy", "tversky_cross_entropy", "boundary_cross_entropy", "centreline_dice_cross_entropy"] = Field("auto", description="auto: cross_entropy, dice_cross_entropy (segmentation), box losses (detection; fixed). ordinal: classification of grades, data.classes from the lowest to the highest: the further off, the dearer. Segmentation only: dice and what follows; tversky_cross_entropy counts a missed voxel more than a false one, boundary_cross_entropy the voxels beside another label four times, centreline_dice_cross_entropy whether vessels are whole.")
     epochs: Auto | Count = Field("auto", description="Passes over the training cases; auto: by the number of cases.")
     steps_per_epoch: Auto | Count = Field("auto", description="Batches per epoch; auto: every case once (segmentation: as many patches as cover the cases).")

@@ -9,11 +9,9 @@ import numpy as np
 
 from medcli.audit.association import contingency, cramers_v
 from medcli.embedding.collect import Embedded
-from medcli.embedding.neighbours import GOOD_ENOUGH, Doubts, doubtful_labels, nearest
-from medcli.embedding.structure import CLEAR, Clusters, directions, find_clusters, flat_map, reduced
-
-VOTERS = 10
-"""Neighbours that are asked about a label."""
+from medcli.embedding.neighbours import GOOD_ENOUGH, Doubts, doubtful_labels
+from medcli.embedding.structure import CLEAR, Clusters, find_clusters, flat_map, reduced
+from medcli.metrics.neighbours import VOTERS, directions, nearest
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Found:
     Attributes:
         labels: "" where unknown; several that apply together are joined by " + ".
         places: (n, 2) on the map, made by `made_by`.
-        neighbours, cosines: See `neighbours.nearest`.
+        neighbours, cosines: See `medcli.metrics.neighbours.nearest`.
         doubts: About the labels of `asked`, indices of cases; None: too few labels.
         follows: Cramér's V of the clusters with the label and with each column of groups.
     """

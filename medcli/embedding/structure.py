@@ -1,4 +1,4 @@
-"""Structure in embeddings: directions instead of lengths, clusters of them, and a map of two dimensions."""
+"""Structure in embeddings: clusters, and a map of two dimensions."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -31,12 +31,6 @@ class Clusters:
     @property
     def number(self) -> int:
         return len(self.nearest)
-
-
-def directions(vectors: np.ndarray) -> np.ndarray:
-    """(n, d) of length 1 as float32: distances between them go with the cosine. A zero vector stays zero."""
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)
 
 
 def _one_thread() -> AbstractContextManager[object]:

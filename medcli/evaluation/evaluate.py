@@ -78,6 +78,7 @@ def evaluate(
     """
     start = perf_counter()
     run = run if isinstance(run, Run) else Run.open(run)
+    run.check_answers()
     if isinstance(data, Path):
         from medcli.config.loading import load_config
 

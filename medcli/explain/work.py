@@ -95,6 +95,7 @@ def explain(
     """
     start, out = perf_counter(), Path(out)
     run = run if isinstance(run, Run) else Run.open(run)
+    run.check_answers()
     settings = settings or run.config.explain
     _check_folder(out, force=force)
     predictor = predictor or Predictor.load(run, policy="float32")

@@ -11,7 +11,7 @@ from medcli.config.schema import Config, Data
 from medcli.errors import ConfigError, DataError
 from medcli.io.found import Found, listing
 from medcli.io.join import check_splits, join_table, keep_named, name_patients, name_the_rest, read_lists
-from medcli.io.layouts import cifar, coco, folders, masks, nnunet, npz, table, voc, yolo
+from medcli.io.layouts import cifar, coco, folders, masks, nnunet, npz, table, unlabelled, voc, yolo
 from medcli.io.planes import by_plane
 from medcli.io.recognise import recognise
 
@@ -27,6 +27,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "yolo": (yolo.find, ("detection",)),
     "masks": (masks.find, ("segmentation", "detection")),
     "nnunet": (nnunet.find, ("segmentation", "detection")),
+    "images": (unlabelled.find, ("classification",)),
 }
 """`data.format` to what finds its cases (given the data section and the task), and the tasks it serves."""
 
@@ -95,7 +96,7 @@ def discover(config: Config, *, for_training: bool = True, torn_patients: bool =
     _check(found, config, layout)
     if not torn_patients:
         check_splits(found.cases)
-    if config.task == "classification" and for_training:
+    if config.task == "classification" and for_training and layout != "images":
         _check_classes(found)
     if config.model.one_class:
         _join_classes(found)

@@ -133,6 +133,7 @@ def predict_cases(
         held_out: Of an ensemble, for cases of its own data: each by the networks that did not train on it.
     """
     start = perf_counter()
+    run.check_answers()
     settings = settings or run.config.predict
     run = replace(run, config=run.config.model_copy(update={"predict": settings}))
     calibration = Calibration.of(run)

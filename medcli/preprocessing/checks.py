@@ -11,6 +11,7 @@ import numpy as np
 from medcli.boxes import Boxes
 from medcli.case import Case, Problem
 from medcli.errors import DataError
+from medcli.io.layouts.unlabelled import UNLABELLED
 from medcli.preprocessing.labels import LabelRule, unknown_ids
 from medcli.preprocessing.objects import Parts, boxes_of, merged
 from medcli.preprocessing.scan import Scan, Seen
@@ -75,7 +76,7 @@ def class_gaps(training: Sequence[Seen], task: str, classes: Sequence[str]) -> l
     """Warn of classes that no training case shows. DataError when there is no case, or one class only."""
     if not training:
         raise DataError("No case is left for training; check data.split and problems.csv.")
-    if task == "segmentation":
+    if task == "segmentation" or list(classes) == [UNLABELLED]:
         return []
     kinds = {entry.case.classes for entry in training} if task == "classification" else set()
     if task == "classification" and len(kinds) < 2:

@@ -7,6 +7,10 @@ from medcli.tasks.base import Task
 
 def task_for(config: Config, plan: Plan) -> Task:
     match plan.task:
+        case "classification" if config.train.learn_from == "images":
+            from medcli.tasks.views import Views
+
+            return Views(config, plan)
         case "classification" if config.model.name == "features":
             from medcli.tasks.baseline import Baseline
 

@@ -19,6 +19,7 @@ from medcli.errors import DataError, RunError
 from medcli.files import write_json
 from medcli.instances.learn import learn as learn_objects
 from medcli.io.cases import ONE_CLASS
+from medcli.io.layouts.unlabelled import UNLABELLED
 from medcli.models.choose import resolve
 from medcli.models.safety import load_weights_safely, transfer_weights
 from medcli.operating import learn_operating_point
@@ -37,6 +38,8 @@ from medcli.training.loop import Loop
 from medcli.training.result import Event, Result
 
 SMOKE_CASES, SMOKE_STEPS = 16, 3
+COMPARED = 128
+"""Images of a step, each in two views, when learning from images alone: features are told apart over a batch."""
 
 
 def train(
@@ -73,7 +76,13 @@ def train(
             raise DataError(
                 f"{prepared_folder}: no cases in the {name} part; change data.split and preprocess again."
             )
-    if plan.task == "classification":
+    alone = config.train.learn_from == "images"
+    if plan.classes == [UNLABELLED] and not alone:
+        raise DataError(
+            f"{prepared_folder}: holds images without labels (data.format: images), so nothing can be learned from "
+            "labels; use `medcli pretrain`."
+        )
+    if plan.task == "classification" and not alone:
         positive_index(plan, config.evaluate.positive)  # a wrong name is told before the work, not after it
         if config.evaluate.group_thresholds.columns:
             check_group_thresholds(plan)
@@ -119,6 +128,9 @@ def train(
         if resume:
             loop.restore()
     result = loop.run()
+    if alone:
+        result.save()
+        return result
     learn_after_training(run_folder, task, loop.model, prepared, validation)
     learn_operating_point(run_folder, task, loop.model, prepared, validation)
     learn_postprocessing(run_folder, task, loop.model, prepared, validation)
@@ -200,6 +212,8 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
         update["stages"] = config.model.stages
     if settings.batch_size != "auto":
         update["batch_size"] = settings.batch_size
+    elif settings.learn_from == "images":
+        update["batch_size"] = max(plan.batch_size, COMPARED)
     if smoke:
         update["batch_size"] = min(update.get("batch_size", plan.batch_size), 4)
         small = settings.model_copy(

@@ -14,7 +14,7 @@ from medcli.errors import DataError, GateNotMet, SomeCasesFailed
 
 HEAVY = ("tensorflow", "keras", "numpy", "pydicom", "scipy", "pydantic", "matplotlib", "rich")
 COMMANDS = [
-    ("audit",), ("features",), ("preprocess",), ("train",), ("evaluate",),
+    ("audit",), ("features",), ("preprocess",), ("train",), ("pretrain",), ("evaluate",),
     ("compare",), ("predict",), ("explain",), ("embed",), ("deidentify",), ("sample",),
     ("doctor",), ("config", "show"), ("config", "check"), ("config", "schema"), ("config", "reference"),
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from medcli.embedding.neighbours import doubtful_labels, nearest, votes
-from medcli.embedding.structure import directions
+from medcli.embedding.neighbours import doubtful_labels
+from medcli.metrics.neighbours import directions, nearest, votes
 
 
 def test_neighbours_are_those_of_scikit_learn():

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from medcli.embedding.structure import directions, find_clusters, flat_map
+from medcli.embedding.structure import find_clusters, flat_map
+from medcli.metrics.neighbours import directions
 
 
 def planted(sizes, d=16, spread=0.1, seed=0):
