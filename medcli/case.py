@@ -32,6 +32,7 @@ class Case:
     split: "train", "val" or "test" when the data say so, else None.
     classes: Classification: the class names that apply (one, or several when multi-label). Detection from masks: the
         class of each mask file, where the files tell it.
+    clinical: Column to text of the columns that the network sees beside the image; "" when missing.
     unknown: Classification with several labels: the class names of which nobody said whether they apply.
     boxes: Detection: the true boxes in pixels of the image; None when the case has no annotation at all, which is
         not the same as an image known to be empty, or when they are those of the objects in `masks`.
@@ -48,6 +49,7 @@ class Case:
     boxes: Boxes | None = None
     masks: tuple[Source, ...] = ()
     unknown: tuple[str, ...] = ()
+    clinical: Mapping[str, str] = field(default_factory=dict)
 
     def shows(self, classes: Sequence[str]) -> list[float]:
         """1 where a class applies, 0 where it does not, NaN where it is unknown."""

@@ -22,6 +22,7 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
         yield ("data", "objects"), f"expected auto or off for {config.task}: objects are those of masks"
     if config.train.keep == "last" and config.train.early_stopping is not None:
         yield ("train", "early_stopping"), "expected none with train.keep: last, since it waits for the best"
+    yield from _clinical(config)
     yield from _fairness(config)
     yield from _planes(config)
     yield from _augmentations(config)
@@ -147,6 +148,22 @@ def _voxels(config: Config) -> Iterator[tuple[Key, str]]:
         yield ("data", "ignore_label"), f"is for segmentation, not for {config.task}; leave it out"
     if config.task != "segmentation" and config.data.regions is not None:
         yield ("data", "regions"), f"is for segmentation, not for {config.task}; leave it out"
+
+
+def _clinical(config: Config) -> Iterator[tuple[Key, str]]:
+    columns, inputs = list(config.data.clinical), config.model.inputs
+    if inputs != "both" and not columns:
+        yield ("model", "inputs"), f"expected both without data.clinical, got `{inputs}`"
+    if not columns:
+        return
+    if config.task != "classification":
+        yield ("data", "clinical"), f"is for classification, not for {config.task}; leave it out"
+    elif config.data.table is None:
+        yield ("data", "clinical"), "expected data.table beside it, the table with these columns"
+    elif config.model.name == "features" and inputs != "image":
+        yield ("model", "inputs"), f"expected `image` with `model.name: features`, got `{inputs}`"
+    if len(set(columns)) < len(columns):
+        yield ("data", "clinical"), f"expected every column once, got {', '.join(columns)}"
 
 
 def _fairness(config: Config) -> Iterator[tuple[Key, str]]:

@@ -76,6 +76,7 @@ class Data(Section):
         None,
         description="Class names in order; default: those found, sorted. Segmentation: names of label ids 1, 2, ... in order, or a mapping from name to the id or ids in the file.",
     )
+    clinical: list[str] | dict[str, Literal["auto", "numeric", "categorical"]] = Field([], description="Classification: columns of the table that the network sees beside the image, such as [age, sex], or {age: numeric, sex: categorical}. Numbers are standardised, categories get one input per level; missing values are allowed. docs/clinical.md.")
     uncertain: Literal["missing", "present", "absent"] = Field("missing", description="Classification with one 0/1 column per class: what -1 means (CheXpert's uncertain). missing: nobody knows, so this label of this case counts neither in training nor in evaluation.")
     unlabelled: Literal["missing", "absent"] = Field("missing", description="Classification with one 0/1 column per class: what an empty cell or NaN means. absent: what is not mentioned is not there, as in labels from reports.")
     regions: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)] | None = Field(
@@ -132,6 +133,7 @@ class Model(Section):
     encoder: Literal["plain", "residual"] = Field("plain", description="U-Net: two convolutions per resolution, or residual blocks, more of them the coarser (1, 3, 4, 6, 6, ...) with a lighter decoder.")
     members: Annotated[int, Field(ge=0, le=32)] = Field(1, description="Classification: networks trained side by side, each by its own loss; their logits are averaged. Time and memory grow with their number. 0: the descriptors alone.")
     descriptors: bool = Field(False, description="Classification of pictures: one more member, linear in measures of the dark object in the middle: size, outline, asymmetry, colours, texture (dermoscopy).")
+    inputs: Literal["both", "image", "table"] = Field("both", description="With data.clinical: what the network sees, the image, the columns of the table, or both; one prepared folder serves all three.")
     planes: Literal["auto", "all"] | Count = Field("auto", description="Segmentation of volumes: all: a 3D network; an odd number k: a 2D network that sees k neighbouring planes and answers for the middle one (1: plain 2D, 3 or 5: 2.5D), with patches of rows and columns. auto: all, but 3 where planes are more than 3 times as far apart as pixels and there are fewer than a third as many of them as rows or columns.")
     deep_supervision: bool = Field(True, description="U-Net: also learn from the lower resolutions.")
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
+from medcli.clinical import encode
 from medcli.config.schema import Config
 from medcli.datasets.augment import STRENGTHS, change_intensities, erase_rectangles, transforms, uniform, warp
 from medcli.datasets.draw import Draw, EachOnce
@@ -67,15 +68,36 @@ class ClassificationSet:
         targets = class_targets(records, plan)
         self._targets = tf.constant(targets if members is None else np.concatenate([targets, members], 1))
         self._shape = tuple(int(n) for n in self._images.shapes[0])
+        self._clinical: tf.Tensor | None = None
+        if plan.clinical:
+            self._clinical = tf.constant(np.stack([encode(one.clinical, plan.clinical) for one in records]))
+        self._table_only = plan.clinical and config.model.inputs == "table"
+        self._count = plan.num_classes + (0 if members is None else members.shape[1])
 
     def sample(self, number):
         index = self._draw(number)
-        image = tf.ensure_shape(self._images.whole(index), self._shape)
-        return image, tf.gather(self._targets, index)
+        target = tf.gather(self._targets, index)
+        if (
+            self._clinical is not None
+        ):  # they must not be augmented, so they travel with the target until then
+            target = tf.concat([target, tf.gather(self._clinical, index)], 0)
+        if self._table_only:
+            return tf.zeros((*[1] * (len(self._shape) - 1), self._shape[-1])), target
+        return tf.ensure_shape(self._images.whole(index), self._shape), target
 
     def batch(self, images, targets, number):
         images = tf.cast(images, tf.float32)
         seed = sample_seed(number, self.seed, purpose=1)
+        if not self._table_only:
+            images = self._augmented(images, seed)
+        if self._clinical is not None:
+            targets, columns = targets[:, : self._count], targets[:, self._count :]
+            places = tf.reshape(columns, (columns.shape[0], *[1] * (len(self._shape) - 1), columns.shape[1]))
+            spread = tf.broadcast_to(places, (*images.shape[:-1], columns.shape[1]))
+            images = tf.concat([images, spread], -1)
+        return mix(images, targets, seed, self.mix)
+
+    def _augmented(self, images, seed):
         if len(self._shape) == 3:
             images = self._warp(images, seed)
         else:
@@ -83,7 +105,7 @@ class ClassificationSet:
         images = change_intensities(images, seed, self.strength)
         if len(self._shape) == 3:
             images = erase_rectangles(images, seed, self.strength)
-        return mix(images, targets, seed, self.mix)
+        return images
 
     def _warp(self, images, seed):
         if self.strength.probability == 0 and not self.flips:

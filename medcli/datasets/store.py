@@ -59,7 +59,7 @@ class ArrayStore:
 
 def image_store(prepared: Prepared, records: Sequence[Record], cache_gb: float) -> ArrayStore:
     """Images as float16, in memory when all of them take at most `cache_gb` GiB that way."""
-    return held([prepared.image(record, mapped=True) for record in records], "float16", cache_gb)
+    return held([prepared.picture(record, mapped=True) for record in records], "float16", cache_gb)
 
 
 def label_store(prepared: Prepared, records: Sequence[Record], cache_gb: float) -> ArrayStore:

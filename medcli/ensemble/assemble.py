@@ -108,7 +108,7 @@ def check_alike(members: Sequence[Run]) -> None:
                 f"{pair}: one knows the classes {', '.join(first.plan.classes)}, the other "
                 f"{', '.join(other.plan.classes)}; an ensemble needs the same ones in the same order."
             )
-        shaping = [*SHAPING, "regions"]
+        shaping = [*SHAPING, "regions", "clinical"]
         differing = [name for name in shaping if getattr(other.plan, name) != getattr(first.plan, name)]
         if differing:
             raise DataError(

@@ -129,6 +129,9 @@ def _other(run: Run, data: Config, wanted: str | None) -> Selection:
         data = data.model_copy(update={"data": data.data.model_copy(update=planes)})
     if run.config.model.one_class:
         data = data.model_copy(update={"model": data.model.model_copy(update={"one_class": True})})
+    if run.plan.clinical:
+        clinical = {"clinical": run.config.data.clinical}
+        data = data.model_copy(update={"data": data.data.model_copy(update=clinical)})
     discovery = discover(data, for_training=False)
     part = wanted or "all"
     plan = run.plan

@@ -12,6 +12,7 @@ import numpy as np
 
 from medcli.boxes import Boxes, iou_matrix
 from medcli.case import Case
+from medcli.clinical import stamp
 from medcli.config.schema import Explain
 from medcli.errors import DataError, MedcliError, UsageError
 from medcli.explain.baselines import choose_baseline
@@ -115,6 +116,7 @@ class _Work:
         start = perf_counter()
         image = self.predictor.read(case)
         array, placement = prepare(image, self.predictor.run.plan)
+        array = stamp(array, case.clinical, self.predictor.run.plan.clinical)
         targets = self.network.task.targets(
             self.network.model,
             array,

@@ -23,6 +23,7 @@ def find_inputs(
     inputs: Sequence[str | Path],
     pattern: str | Mapping[str, str] | None = None,
     groups: Sequence[str] = (),
+    clinical: Sequence[str] = (),
 ) -> list[Case]:
     """Cases without labels, in natural order within a folder or glob and in the order of the rows of a table.
 
@@ -32,6 +33,7 @@ def find_inputs(
         pattern: How the training data named its images, such as `nifti/{case}/PET_image.nii.gz`, or a mapping
             from channel to pattern. In a folder where it fits the ends of paths, only these are taken.
         groups: Columns of a table that tell which group a case belongs to; those that it lacks are left out.
+        clinical: Columns that a table must have, since the network sees them.
 
     Raises:
         DataError: When an input does not exist, or nothing readable is found.
@@ -44,7 +46,7 @@ def find_inputs(
             if path.is_dir():
                 cases += _flush(loose, patterns) + _in_folder(path, patterns)
             elif path.suffix.lower() in _TABLES:
-                cases += _flush(loose, patterns) + _in_table(path, list(patterns), groups)
+                cases += _flush(loose, patterns) + _in_table(path, list(patterns), groups, clinical)
             elif path.suffix.lower() == ".npz":
                 cases += _flush(loose, patterns) + _in_npz(path)
             elif _is_batch(path):
@@ -221,7 +223,9 @@ def _matching(paths: Sequence[Path], patterns: Mapping[str, Pattern]) -> list[Ca
     return cases
 
 
-def _in_table(path: Path, channels: Sequence[str], groups: Sequence[str]) -> list[Case]:
+def _in_table(
+    path: Path, channels: Sequence[str], groups: Sequence[str], clinical: Sequence[str]
+) -> list[Case]:
     rows = read_csv(path)
     if not rows:
         raise DataError(f"{path}: a header line and one line per image were expected, no line was found.")
@@ -232,6 +236,13 @@ def _in_table(path: Path, channels: Sequence[str], groups: Sequence[str]) -> lis
     if not wanted:
         raise DataError(
             f"{path}: a column {', '.join(_IMAGE_COLUMNS)} was expected, {', '.join(columns)} were found."
+        )
+    absent = [name for name in clinical if name.lower() not in columns]
+    if absent:
+        raise DataError(
+            f"{path}: the model sees the columns {', '.join(clinical)} beside the image, {', '.join(absent)} "
+            f"{'is' if len(absent) == 1 else 'are'} not there (found: {', '.join(columns)}). Add what is absent; cells "
+            "may be empty where a value is unknown."
         )
     case_column = next((columns[name] for name in _CASE_COLUMNS if name in columns), None)
     cases = []
@@ -244,7 +255,9 @@ def _in_table(path: Path, channels: Sequence[str], groups: Sequence[str]) -> lis
         values = {
             group: (row[columns[group.lower()]] or "").strip() for group in groups if group.lower() in columns
         }
-        cases.append(Case(name=safe_name(name or stem_of(images[0].path)), images=images, groups=values))
+        seen = {column: (row[columns[column.lower()]] or "").strip() for column in clinical}
+        named = safe_name(name or stem_of(images[0].path))
+        cases.append(Case(name=named, images=images, groups=values, clinical=seen))
     return cases
 
 

@@ -175,7 +175,7 @@ def _patient_row(
     if not mine:
         return None
     row = dict(mine[0])
-    for column in table.groups:
+    for column in dict.fromkeys((*table.groups, *table.clinical)):
         if any(table.cell(other, column) != table.cell(row, column) for other in mine):
             row[column] = ""
             found.warn(
@@ -188,8 +188,14 @@ def _patient_row(
 
 def _joined(case: Case, row: dict[str, str] | None, table: Table, by_patient: bool) -> Case:
     if row is None:
-        return replace(case, groups={name: "" for name in table.groups})
+        return replace(
+            case, groups=dict.fromkeys(table.groups, ""), clinical=dict.fromkeys(table.clinical, "")
+        )
     patient = case.patient if by_patient else table.cell(row, table.patient) or case.patient
     return replace(
-        case, patient=patient, groups=table.groups_of(row), split=table.split_of(row) or case.split
+        case,
+        patient=patient,
+        groups=table.groups_of(row),
+        clinical=table.clinical_of(row),
+        split=table.split_of(row) or case.split,
     )

@@ -25,6 +25,7 @@ class Table:
         images: Columns with image paths, one per channel; empty when there is none.
         labels: Label columns; empty when there is none.
         groups: Columns to report by.
+        clinical: Columns that the network sees.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Table:
     patient: str | None
     split: str | None
     groups: tuple[str, ...]
+    clinical: tuple[str, ...] = ()
 
     def cell(self, row: dict[str, str], column: str | None) -> str:
         """The text without surrounding blanks; "" when the column or the cell is missing."""
@@ -57,6 +59,9 @@ class Table:
     def groups_of(self, row: dict[str, str]) -> dict[str, str]:
         return {name: self.cell(row, name) for name in self.groups}
 
+    def clinical_of(self, row: dict[str, str]) -> dict[str, str]:
+        return {name: self.cell(row, name) for name in self.clinical}
+
 
 def open_table(data: Data, name: str) -> Table:
     """Read the table and settle its columns.
@@ -77,7 +82,7 @@ def open_table(data: Data, name: str) -> Table:
         raise DataError(f"{path}: the table has no rows; expected a header and one line per case.")
     present = [column for column in rows[0] if column]
     columns = data.columns
-    return Table(
+    table = Table(
         path=path,
         rows=rows,
         case=_named(columns.case, "case", present, path),
@@ -87,7 +92,30 @@ def open_table(data: Data, name: str) -> Table:
         patient=_named(columns.patient, "patient", present, path) or _first(PATIENT_COLUMNS, present),
         split=_named(columns.split, "split", present, path),
         groups=tuple(_named(group, "groups", present, path) or "" for group in columns.groups),
+        clinical=tuple(data.clinical),
     )
+    _check_clinical(table, present)
+    return table
+
+
+def _check_clinical(table: Table, present: Sequence[str]) -> None:
+    """Raises ConfigError for a column that is absent, or that tells what is to be predicted, or who it is."""
+    taken = (
+        dict.fromkeys(table.labels, "the label, which is to be predicted")
+        | {table.split: "the part"}
+        | {table.patient: "the patient", table.case: "the case's name", table.mask: "the mask"}
+        | dict.fromkeys(table.images, "the image's path")
+    )
+    for name in table.clinical:
+        if name in taken:
+            raise ConfigError(
+                f"data.clinical: the column '{name}' of {table.path.name} holds {taken[name]}, so it must not be an "
+                "input; leave it out."
+            )
+        if name not in present:
+            raise ConfigError(
+                f"data.clinical: {table.path.name} has no column '{name}'; it has {listing(present, 40)}."
+            )
 
 
 def _named(column: str | None, key: str, present: Sequence[str], path: Path) -> str | None:

@@ -7,6 +7,7 @@ from medcli.errors import ConfigError
 from medcli.features.prepared import columns, whole_image
 from medcli.models.baseline import build_baseline
 from medcli.models.cnn import build_cnn
+from medcli.models.joined import joined, table_only
 from medcli.models.panel import build_panel
 from medcli.models.resnet import build_resnet18
 from medcli.models.unet import build_unet
@@ -30,17 +31,25 @@ def resolve(settings: Model, plan: Plan) -> Model:
 def build_model(config: Config, plan: Plan) -> keras.Model:
     """A new network for the plan, or several in one; raises ConfigError when the name does not fit the task."""
     settings = config.model
+    if plan.clinical and settings.inputs == "table":
+        return table_only(_given(plan), plan.channels, plan.num_classes)
     if settings.members == 1 and not settings.descriptors:
-        return build_network(config, plan)
+        return _with_columns(config, plan)
     if settings.descriptors and plan.dimensions != 2:
         raise ConfigError("model.descriptors: expected pictures, got volumes; leave it out.")
     return build_panel(
-        lambda: build_network(config, plan),
-        _whole(plan),
+        lambda: _with_columns(config, plan),
+        _given(plan),
         plan.num_classes,
         members=settings.members,
         descriptors=settings.descriptors,
+        channels=plan.channels if plan.clinical else None,
     )
+
+
+def _with_columns(config: Config, plan: Plan) -> keras.Model:
+    network = build_network(config, plan)
+    return joined(network, _given(plan), plan.channels) if plan.clinical else network
 
 
 def build_network(config: Config, plan: Plan) -> keras.Model:
@@ -100,6 +109,11 @@ def build_network(config: Config, plan: Plan) -> keras.Model:
     raise ConfigError(
         f"model.name: expected a network for {plan.task} ({BY_TASK[plan.task]} or auto), got {settings.name!r}."
     )
+
+
+def _given(plan: Plan) -> tuple[int, ...]:
+    """Shape of what the network is given; `_whole` is that of the image."""
+    return (*_whole(plan)[:-1], plan.input_channels)
 
 
 def _whole(plan: Plan) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import keras
 from keras import layers, ops
 
 from medcli.models.descriptors import ObjectDescriptors
+from medcli.models.joined import Columns, Picture
 
 
 @keras.saving.register_keras_serializable(package="medcli")
@@ -33,18 +34,24 @@ def build_panel(
     members: int,
     descriptors: bool,
     dropout: float = 0.3,
+    channels: int | None = None,
 ) -> keras.Model:
     """`members` networks as `build` makes them and, with `descriptors`, a linear one on `ObjectDescriptors`.
 
     Args:
         dropout: Share of the descriptors left out at each step; for a linear member this is a ridge penalty
             (Wager et al. 2013, "Dropout training as adaptive regularization").
+        channels: Of the image, when clinical columns come behind them; the linear member sees these too.
     """
     inputs = keras.Input(input_shape, name="image")
     outputs = []
     if descriptors:
-        x = ObjectDescriptors(name="descriptors")(inputs)
+        image = inputs if channels is None else Picture(channels, name="picture")(inputs)
+        x = ObjectDescriptors(name="descriptors")(image)
         x = layers.Dropout(dropout, dtype="float32", name="descriptors_dropout")(x)
+        if channels is not None:
+            columns = Columns(channels, name="columns")(inputs)
+            x = layers.Concatenate(dtype="float32", name="descriptors_and_columns")([x, columns])
         dense = layers.Dense(
             num_outputs, kernel_initializer="zeros", dtype="float32", name="descriptors_logits"
         )

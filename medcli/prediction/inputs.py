@@ -25,7 +25,13 @@ def cases_for(run: Run, inputs: Sequence[str | Path], out: Path | None = None) -
     if len(missing) == len(inputs):
         missing = []
     present = [item for item in inputs if Path(item) not in missing]
-    cases = find_inputs(present, image_pattern(run), run.config.data.columns.groups)
+    clinical = [column.name for column in run.plan.clinical]
+    cases = find_inputs(present, image_pattern(run), run.config.data.columns.groups, clinical)
+    if clinical and not all(case.clinical for case in cases):
+        raise DataError(
+            f"The model sees the columns {', '.join(clinical)} beside the image; give a CSV or TSV with the columns "
+            f"image, {', '.join(clinical)} and one line per image (cells may be empty where a value is unknown)."
+        )
     if out is not None and out.is_dir():
         cases = [case for case in cases if not _within(case, out.resolve())]
         if not cases:

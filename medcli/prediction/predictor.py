@@ -14,6 +14,7 @@ import numpy as np
 from medcli.boxes import Boxes
 from medcli.calibration import Calibration
 from medcli.case import Case
+from medcli.clinical import stamp
 from medcli.config.schema import LOWEST_SCORE, Predict
 from medcli.errors import DataError, MedcliError
 from medcli.image import Image
@@ -209,6 +210,7 @@ class Predictor:
         start = perf_counter()
         image = self.read(case)
         array, placement = prepare(image, self.run.plan)
+        array = stamp(array, case.clinical, self.run.plan.clinical)
         seen = look(image, self.run.plan) if self.collect or self._gates else None
         return Read(case, image, array, placement, perf_counter() - start, seen)
 

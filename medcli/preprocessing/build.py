@@ -11,6 +11,7 @@ from typing import Any
 
 from medcli.boxes import Boxes
 from medcli.case import Case, Problem, Source
+from medcli.clinical import settle
 from medcli.config.loading import save_config
 from medcli.config.schema import Config
 from medcli.errors import DataError
@@ -270,6 +271,10 @@ class _Build:
             stacked=bool(self.config.data.planes) or any(len(entry.case.images) > 1 for entry in known),
         )
         plan = make_plan(self.config, evidence, rule, multi_label=found.multi_label)
+        if self.config.data.clinical:
+            columns = settle(self.config.data.clinical, [entry.case.clinical for entry in training])
+            reasons = plan.reasons | {"clinical": "; ".join(column.in_words for column in columns)}
+            plan = plan.model_copy(update={"clinical": columns, "reasons": reasons})
         plan = plan.model_copy(update={"reasons": {"split": division.reason, **plan.reasons}})
         return self._measured(plan, training)
 
@@ -425,6 +430,7 @@ def _record(
         labels=tuple(map(below, case.masks)),
         sha256=scan.digest,
         groups=dict(case.groups),
+        clinical=dict(case.clinical),
         unknown=case.unknown,
     )
 

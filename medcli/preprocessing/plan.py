@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from medcli.clinical import ClinicalColumn, width
 from medcli.errors import RunError
 from medcli.files import plain, write_text
 
@@ -43,6 +44,7 @@ class Plan(BaseModel):
             a file. None: the annotation has boxes.
         ignore_label: Segmentation: the value in the label files of voxels that nobody labelled; None: all are.
         multi_label: Classification: several classes may apply to one case.
+        clinical: Classification: columns of the table that the network sees beside the image.
         channels: Channels of a prepared image.
         color: How pictures become channels: "grey", "rgb", or "as_is" for volumes and multi-channel input.
         reorient: Volumes are brought to the closest axis order and direction plane = inferior to superior,
@@ -79,6 +81,7 @@ class Plan(BaseModel):
     objects: Literal["parts", "instances"] | None = None
     ignore_label: int | None = None
     multi_label: bool = False
+    clinical: list[ClinicalColumn] = []
     channels: int
     color: Literal["grey", "rgb", "as_is"]
     reorient: bool = False
@@ -106,6 +109,11 @@ class Plan(BaseModel):
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def input_channels(self) -> int:
+        """Of what the network is given: the image's, and one for each number of the clinical columns."""
+        return self.channels + width(self.clinical)
 
     @property
     def label_names(self) -> list[str]:

@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from medcli.clinical import stamp
 from medcli.errors import RunError
 from medcli.files import read_csv, write_csv
 from medcli.preprocessing.instances import classes_of
 from medcli.preprocessing.plan import Plan, load_plan
 
 MANIFEST = "manifest.csv"
-GROUP_PREFIX = "group:"
+GROUP_PREFIX, CLINICAL_PREFIX = "group:", "clinical:"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Record:
         labels: Label files in the same form; empty when the label is in the table or the annotation file.
         sha256: One digest over the content of all its files.
         groups: Group columns, "" when missing.
+        clinical: Text of the columns that the network sees beside the image.
         unknown: Classification: class names of which nobody said whether they apply.
     """
 
@@ -66,14 +68,16 @@ class Record:
     sha256: str
     groups: dict[str, str] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    clinical: dict[str, str] = field(default_factory=dict)
 
 
 def write_manifest(folder: Path, records: Sequence[Record]) -> None:
-    """Group columns appear as `group:NAME`; tuples are joined by `|` (sizes by `x`)."""
-    names = sorted({name for record in records for name in record.groups})
-    columns = [name for name in Record.__dataclass_fields__ if name != "groups"]
+    """Groups appear as `group:NAME`, clinical columns as `clinical:NAME`; tuples are joined by `|` (sizes by `x`)."""
+    names = sorted({GROUP_PREFIX + name for record in records for name in record.groups})
+    names += sorted({CLINICAL_PREFIX + name for record in records for name in record.clinical})
+    columns = [name for name in Record.__dataclass_fields__ if name not in ("groups", "clinical")]
     rows = [_to_row(record) for record in records]
-    write_csv(folder / MANIFEST, rows, columns + [GROUP_PREFIX + name for name in names])
+    write_csv(folder / MANIFEST, rows, columns + names)
 
 
 def read_manifest(folder: Path) -> list[Record]:
@@ -90,19 +94,23 @@ def read_manifest(folder: Path) -> list[Record]:
 
 def _to_row(record: Record) -> dict[str, Any]:
     row = dict(vars(record))
-    groups = row.pop("groups")
+    groups, clinical = row.pop("groups"), row.pop("clinical")
     for name in ("classes", "sources", "labels", "unknown"):
         row[name] = "|".join(row[name])
     for name in ("shape", "original_shape"):
         row[name] = "x".join(map(str, row[name]))
     row["spacing"] = "" if record.spacing is None else "x".join(f"{step:.9g}" for step in record.spacing)
     row["fold"] = "" if record.fold is None else record.fold
-    return row | {GROUP_PREFIX + name: value for name, value in groups.items()}
+    row |= {GROUP_PREFIX + name: value for name, value in groups.items()}
+    return row | {CLINICAL_PREFIX + name: value for name, value in clinical.items()}
 
 
 def _from_row(row: dict[str, str]) -> Record:
     def parts(text: str) -> tuple[str, ...]:
         return tuple(text.split("|")) if text else ()
+
+    def below(prefix: str) -> dict[str, str]:
+        return {name[len(prefix) :]: value for name, value in row.items() if name.startswith(prefix)}
 
     return Record(
         case=row["case"],
@@ -118,9 +126,8 @@ def _from_row(row: dict[str, str]) -> Record:
         sources=parts(row["sources"]),
         labels=parts(row["labels"]),
         sha256=row["sha256"],
-        groups={
-            name[len(GROUP_PREFIX) :]: value for name, value in row.items() if name.startswith(GROUP_PREFIX)
-        },
+        groups=below(GROUP_PREFIX),
+        clinical=below(CLINICAL_PREFIX),
         unknown=parts(row.get("unknown", "")),
     )
 
@@ -148,7 +155,14 @@ class Prepared:
         return tuple(record for record in self.records if record.split == name)
 
     def image(self, record: Record, *, mapped: bool = False) -> np.ndarray:
-        """float32, spatial shape + channel; `mapped` reads from disk only what is touched."""
+        """float32, spatial shape + channel; `mapped` reads from disk only what is touched.
+
+        As the network sees it: with the clinical columns of the plan as further channels, see `medcli.clinical.stamp`.
+        """
+        return stamp(self.picture(record, mapped=mapped), record.clinical, self.plan.clinical)
+
+    def picture(self, record: Record, *, mapped: bool = False) -> np.ndarray:
+        """The image alone."""
         return self._load(image_path(self.folder, record.key), mapped)
 
     def label(self, record: Record, *, mapped: bool = False) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def train(
     if config.data.split.folds:
         prepared = in_fold(prepared, config.data.split, config.seed)
     config, plan = settle(config, prepared, smoke)
+    prepared = replace(prepared, plan=prepared.plan.model_copy(update={"clinical": plan.clinical}))
     training, validation = prepared.split("train"), prepared.split("val")
     for part, name in ((training, "training"), (validation, "validation")):
         if not part:
@@ -207,7 +209,7 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
             f"{prepared.folder}: was prepared with {plan.num_classes} classes, the config says model.one_class; "
             "run `medcli preprocess` again."
         )
-    update: dict[str, Any] = {}
+    update: dict[str, Any] = {"clinical": []} if config.model.inputs == "image" else {}
     if plan.task == "detection" and config.model.stages in (3, 4):
         update["stages"] = config.model.stages
     if settings.batch_size != "auto":

@@ -56,10 +56,11 @@ def find(data: Data, task: str) -> Found:
 
 
 def row_fields(table: Table, row: dict[str, str]) -> dict:
-    """Patient, groups and split of a row as fields of a case."""
+    """Patient, groups, clinical columns and split of a row as fields of a case."""
     return {
         "patient": table.cell(row, table.patient),
         "groups": table.groups_of(row),
+        "clinical": table.clinical_of(row),
         "split": table.split_of(row),
     }
 
