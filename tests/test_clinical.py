@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medcli.case import Case
 from medcli.clinical import ClinicalColumn, encode, settle, stamp
 from medcli.config.loading import from_dict
 from medcli.errors import ConfigError, DataError
@@ -13,6 +14,7 @@ from medcli.files import read_csv
 from medcli.io.cases import discover
 from medcli.io.writers import write_picture
 from medcli.preprocessing.build import preprocess
+from medcli.preprocessing.checks import telling_columns
 from medcli.preprocessing.plan import load_plan
 from medcli.preprocessing.prepared import Prepared, read_manifest
 
@@ -66,6 +68,27 @@ def test_a_stamp_is_the_same_everywhere():
     stamped = stamp(np.zeros((2, 3, 1), np.float32), {"age": "65"}, columns)
     assert stamped.shape == (2, 3, 2) and stamped.dtype == np.float32
     assert (stamped[..., 1] == 1.5).all() and (stamped[..., 0] == 0).all()
+
+
+def test_a_column_that_tells_the_class_is_told():
+    def cases(**columns):
+        rows = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+        kinds = [("ill" if row % 2 == 0 else "well",) for row in range(len(rows))]
+        return [
+            Case(name=str(row), images=(), classes=kinds[row], clinical=cells)
+            for row, cells in enumerate(rows)
+        ]
+
+    random = np.random.default_rng(0)
+    diagnosis = [("melanoma" if row % 4 else "other") if row % 2 == 0 else "nevus" for row in range(60)]
+    grade = [str(random.normal(3 * (row % 2 == 0))) for row in range(60)]
+    marker = [f"{random.normal(50 * (row % 2 == 0)):.3f}" for row in range(60)]
+    names = [f"n{row}" for row in range(60)]
+    told = telling_columns(cases(diagnosis=diagnosis, grade=grade, marker=marker, names=names))
+    assert len(told) == 2 and not any(problem.left_out for problem in told)
+    assert "'diagnosis' all but tells the class by itself (right for 100 %" in told[0].reason
+    assert "'marker'" in told[1].reason
+    assert telling_columns(cases(sex=["F", "F", "M"] * 20)) == []
 
 
 # ---- the whole way

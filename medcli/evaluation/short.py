@@ -79,6 +79,8 @@ def input_text(found: Findings) -> str:
     text += f"{'volumes' if plan.dimensions == 3 else 'pictures'}, {colour}, brought to {size}"
     if plan.size is None and not plan.spacing:
         text = text.replace("brought to their own size", "in their own size")
+    if plan.clinical:
+        text += f", and of every case {listed([column.name for column in plan.clinical])} (may be unknown)"
     return f"Input: {text}; modality: {listed(known) if known else 'not said by the files'}."
 
 

@@ -151,6 +151,7 @@ class _Build:
         problems += checks.duplicate_problems(seen, division.split, root)
         training = [entry for entry in seen if division.split[entry.case.name] == "train"]
         problems += checks.class_gaps(training, config.task, rule.classes)
+        problems += checks.telling_columns([entry.case for entry in training])
 
         known = [entry for entry in seen if division.split[entry.case.name] != "test"]
         if division.fold:  # every case trains in some fold, and the plan is that of all folds

@@ -1,5 +1,6 @@
 """Faults that no reader refuses: odd shapes, missing labels, boxes outside the image, duplicates."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import numpy as np
 
 from medcli.boxes import Boxes
 from medcli.case import Case, Problem
+from medcli.clinical import MISSING, number
 from medcli.errors import DataError
 from medcli.io.layouts.unlabelled import UNLABELLED
 from medcli.preprocessing.labels import LabelRule, unknown_ids
@@ -19,6 +21,10 @@ from medcli.preprocessing.scan import Scan, Seen
 PROBLEM_COLUMNS = ("case", "file", "reason", "left_out")
 OUTSIDE = 0.5
 """Pixels by which a box may pass the edge of its image before it is said."""
+
+
+TELLS, FEWEST_TO_TELL = 0.9, 20
+"""A clinical column that names this share of the cases without the usual class is suspicious; fewer are too few."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +98,46 @@ def class_gaps(training: Sequence[Seen], task: str, classes: Sequence[str]) -> l
         for name in classes
         if name not in shown
     ]
+
+
+def telling_columns(training: Sequence[Case]) -> list[Problem]:
+    """Warn of clinical columns that all but tell the class by themselves: often they are known only after it is.
+
+    A column's level (of many different numbers: the tenth of them that a case falls into) names its most frequent
+    class; what counts is how many of the cases that do not have it are named rightly.
+    """
+    classes = np.unique(["|".join(case.classes) for case in training], return_inverse=True)[1]
+    warnings = []
+    for name in training[0].clinical:
+        texts = [case.clinical.get(name, "") for case in training]
+        known = np.array([text.lower() not in MISSING for text in texts], bool)
+        if known.sum() < FEWEST_TO_TELL:
+            continue
+        level, truth = (
+            _levels([text for text, there in zip(texts, known, strict=True) if there]),
+            classes[known],
+        )
+        table = np.zeros((level.max() + 1, classes.max() + 1), int)
+        np.add.at(table, (level, truth), 1)
+        usual = table.sum(0).max()
+        gained = (table.max(1).sum() - usual) / max(len(truth) - usual, 1)
+        if gained > TELLS and len(table) <= len(truth) / 4:
+            warnings.append(
+                f"data.clinical: the column '{name}' all but tells the class by itself (right for "
+                f"{100 * table.max(1).sum() / len(truth):.0f} % of the training cases that have it); is it really "
+                "known before the diagnosis is?"
+            )
+    return [Problem("", "", text, False) for text in warnings]
+
+
+def _levels(texts: Sequence[str]) -> np.ndarray:
+    """(n,) code of each text; of more than ten different numbers the tenth that it falls into."""
+    values = [number(text) for text in texts]
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    if len(known) < len(texts) or len(set(known)) <= 10:
+        return np.unique(texts, return_inverse=True)[1]
+    edges = np.unique(np.quantile(known, np.linspace(0.1, 0.9, 9)))
+    return np.unique(np.searchsorted(edges, known), return_inverse=True)[1]
 
 
 def problem(case: Case, reason: str, root: Path, *, left_out: bool = True) -> Problem:

@@ -209,7 +209,8 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
             f"{prepared.folder}: was prepared with {plan.num_classes} classes, the config says model.one_class; "
             "run `medcli preprocess` again."
         )
-    update: dict[str, Any] = {"clinical": []} if config.model.inputs == "image" else {}
+    image_alone = config.model.inputs == "image" or settings.learn_from == "images"
+    update: dict[str, Any] = {"clinical": []} if image_alone else {}
     if plan.task == "detection" and config.model.stages in (3, 4):
         update["stages"] = config.model.stages
     if settings.batch_size != "auto":
