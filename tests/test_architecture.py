@@ -11,7 +11,18 @@ import medcli
 PACKAGE = Path(medcli.__file__).parent
 ORDER = (
     {"errors", "image", "boxes", "volume_boxes", "case", "progress", "quiet", "machine"},
-    {"files", "parallel", "sandbox", "sliding", "tiles", "drawing", "report", "devices", "grouping", "clinical"},
+    {
+        "files",
+        "parallel",
+        "sandbox",
+        "sliding",
+        "tiles",
+        "drawing",
+        "report",
+        "devices",
+        "grouping",
+        "clinical",
+    },
     {"config"},
     {"io", "sampledata"},
     {"preprocessing"},
