@@ -36,7 +36,7 @@ class Columns(Section):
 
     case: str | None = Field(None, description="Column with the case's name; default: the stem of the image's path.")
     image: str | list[str] = Field("auto", description="Column(s) with the image's path, one per channel; `auto` tries image, file, path, filename, image_path, image_id.")
-    label: str | list[str] = Field("auto", description="Column with the class (several, separated by `|`, when multi-label), or one 0/1 column per class; `auto` tries label, class, diagnosis, target, category.")
+    label: str | list[str] = Field("auto", description="Column with the class (several, separated by `|`, when multi-label; `No Finding` is none of data.classes), or one 0/1 column per class; `auto` tries label, class, diagnosis, target, category.")
     mask: str | None = Field(None, description="Column with the path of the segmentation mask.")
     patient: str | None = Field(None, description="Column with the patient; default: tries patient, patient_id, PatientID, subject, subject_id.")
     split: str | None = Field(None, description="Column with train, val or test. Not used unless named, since published splits may share patients.")

@@ -148,6 +148,15 @@ def test_classes_joined_by_bars(tmp_path):
     assert (found.classes, found.cases[0].classes) == (["fluid", "node"], ("fluid", "node"))
 
 
+def test_no_finding_is_no_label_unless_it_is_a_class(tmp_path):
+    touch(tmp_path, "a.png", "b.png")
+    write(tmp_path, "t.tsv", "image\tlabel\na.png\tfluid|node\nb.png\tNo Finding\n")
+    found = find(tmp_path, table="t.tsv", classes=["fluid", "node"])
+    assert [case.classes for case in found.cases] == [("fluid", "node"), ()]
+    found = find(tmp_path, table="t.tsv", classes=["fluid", "node", "No Finding"])
+    assert [case.classes for case in found.cases] == [("fluid", "node"), ("No Finding",)]
+
+
 @pytest.mark.parametrize("classes", [["well", "sick"], {"well": 0, "sick": [1, 2]}])
 def test_numbers_in_the_table_take_declared_names(tmp_path, classes):
     touch(tmp_path, "a.png", "b.png")

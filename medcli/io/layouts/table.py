@@ -16,6 +16,9 @@ from medcli.io.tables import IMAGE_COLUMNS, LABEL_COLUMNS, Table, open_table
 NO_NAME = "(no name)"
 """Stands for the image of a row whose image column is empty."""
 
+NOTHING = {"no finding", "no findings", "none", "normal"}
+"""Words for no label at all, in any case of letters, where several may apply and `data.classes` names no such class."""
+
 TRUE, FALSE = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 EMPTY, UNCERTAIN = {"", "nan", "na", "none", "null"}, {"-1", "-1.0"}
 
@@ -182,6 +185,9 @@ def _one_column(data: Data, table: Table, found: Found) -> Label:
         parts = _parts(table.cell(row, column))
         if not parts:
             return {}, f"it has no label: the column {column} is empty."
+        none = all(part.lower() in NOTHING and part not in names for part in parts)
+        if none and found.multi_label and data.classes:
+            return {"classes": ()}, ""
         unknown = [part for part in parts if part not in names]
         if unknown:
             return (
