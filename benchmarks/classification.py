@@ -6,7 +6,8 @@ PYTHON: of an environment with torch and torchvision; without it medcli alone is
 cross-entropy, gradients and AdamW with weight decay. Jobs: 28 x 28 pixels, batch 128, where both networks keep the
 resolution in the stem (3 x 3 convolution, no pooling, as MedMNIST's baseline does); 224 x 224 pixels, batch 16, where
 both quarter it. Both have the widths 64 to 512 of ResNet-18; medcli also with the 32 to 256 that `model.width: auto`
-takes. float32, and the precision that `choose_precision` picks; the peer in float32 and under bfloat16 autocast.
+takes. float32, and the precision that `choose_precision` picks; the peer in float32 and, where that is bfloat16, under
+bfloat16 autocast (elsewhere a step of it takes minutes; --bfloat16 measures it all the same).
 
 The pipeline: what `medcli train` feeds, RGB, `augment: medium` and `strong`, pictures in memory.
 
@@ -130,6 +131,7 @@ def main() -> None:
     )
     arguments.add_argument("--peers", type=Path)
     arguments.add_argument("--repeats", type=int, default=3)
+    arguments.add_argument("--bfloat16", action="store_true", help="measure the peer in bfloat16 in any case")
     arguments.add_argument("--only", type=int, choices=sorted(BATCH), help="side of the pictures in pixels")
     arguments.add_argument("--worker", help=argparse.SUPPRESS)
     given = arguments.parse_args()
@@ -140,13 +142,14 @@ def main() -> None:
     from medcli.devices import choose_precision
 
     policies = dict.fromkeys(("float32", choose_precision()[0]))
+    theirs = ["float32"] + ["bfloat16"] * (given.bfloat16 or "mixed_bfloat16" in policies)
 
     def ours(job: str) -> dict:
         return run(sys.executable, __file__, "--worker", job, "--repeats", given.repeats)
 
     for size in (given.only,) if given.only else BATCH:
         jobs = {}
-        for name in ("float32", "bfloat16") if given.peers else ():
+        for name in theirs if given.peers else ():
             peer = HERE / "peers" / "classification.py"
             jobs[f"PyTorch, ResNet-18, {name}"] = run(given.peers, peer, f"{size}-{name}", given.repeats)
         for width in (64, 32):

@@ -8,7 +8,9 @@ tf = pytest.importorskip("tensorflow")
 import keras  # noqa: E402
 
 from medcli.models.blocks import FusedInstanceNormalization  # noqa: E402
+from medcli.models.resnet import build_resnet18  # noqa: E402
 from medcli.models.unet import build_unet  # noqa: E402
+from medcli.preprocessing.plan_network import residual_strides  # noqa: E402
 
 STRIDES = [(1, 1, 1), (1, 2, 2), (2, 2, 2)]
 
@@ -60,3 +62,34 @@ def test_instance_normalisation_and_its_gradient_are_those_of_one_group_per_chan
         results.append(run(x))
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def grids(network):
+    """Positions after the stem and after every stage."""
+    names = ["stem_pool" if any(layer.name == "stem_pool" for layer in network.layers) else "stem_relu"]
+    names += [f"stage{stage}_block2_relu" for stage in range(1, 9)]
+    return [tuple(layer.output.shape[1:-1]) for layer in network.layers if layer.name in names]
+
+
+@pytest.mark.parametrize("size", [(28, 28), (64, 80), (65, 65), (160, 120), (224, 288), (512, 512)])
+def test_the_plan_gives_pictures_the_residual_network_that_they_had(size):
+    before = build_resnet18((*size, 1), 2, width=2)
+    now = build_resnet18((*size, 1), 2, width=2, strides=residual_strides(size, None))
+    assert grids(now) == grids(before) and len(grids(now)) == 5
+    assert [one.shape for one in now.weights] == [one.shape for one in before.weights]
+
+
+def test_residual_networks_of_thick_planes_keep_them():
+    # Planes 5 mm apart, pixels of 1 mm: they wait until pixels are 4 mm, then 20 planes are halved too.
+    strides = residual_strides((20, 64, 48), (5.0, 1.0, 1.0))
+    assert strides == ((1, 1, 1), (1, 1, 1), (1, 2, 2), (1, 2, 2), (2, 2, 2))
+    network = build_resnet18((20, 64, 48, 1), 2, width=2, strides=strides)
+    assert grids(network) == [(20, 64, 48)] * 2 + [(20, 32, 24), (20, 16, 12), (10, 8, 6)]
+
+
+def test_residual_networks_stop_at_four_positions_and_get_a_fifth_stage_for_large_pictures():
+    assert residual_strides((16, 12), None) == ((1, 1), (1, 1), (2, 2), (2, 2), (1, 1))
+    assert len(residual_strides((513, 600), None)) == 6
+    assert len(residual_strides((513, 600), None, asked=4)) == 5
+    volume = residual_strides((8, 40, 40), None)  # the planes stop earlier than the pixels
+    assert [step[0] for step in volume] == [1, 1, 2, 1, 1] and [step[1] for step in volume] == [1, 1, 2, 2, 2]

@@ -39,13 +39,17 @@ def _augmentations(config: Config) -> Iterator[tuple[Key, str]]:
     if names == "auto":
         return
     if config.task == "classification":
-        yield key, "is for segmentation and detection, not for classification; leave it out"
+        if wrong := [name for name in names if name in ("tilt", "elastic", "mosaic", "mixup", "paste")]:
+            hint = "; see train.mix" if wrong[0] == "mixup" else ""
+            yield key, f"`{wrong[0]}` is not for classification{hint}"
     elif config.task == "detection":
         odd = [name for name in names if name not in DETECTION_AUGMENTATIONS]
         if odd:
             yield key, f"expected some of {', '.join(DETECTION_AUGMENTATIONS)} for detection, got `{odd[0]}`"
     elif set(names) & {"mosaic", "mixup", "paste"}:
         yield key, "expected none of mosaic, mixup and paste, which are for detection"
+    elif set(names) & {"shift", "erase"}:
+        yield key, "expected none of shift and erase, which are for classification"
 
 
 CLASSIFICATION_LOSSES = ("auto", "cross_entropy", "focal", "mse", "ordinal")

@@ -1,6 +1,6 @@
 """Training samples for classification: whole pictures or volumes, augmented a batch at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +8,16 @@ import tensorflow as tf
 
 from medcli.clinical import encode
 from medcli.config.schema import Config
-from medcli.datasets.augment import STRENGTHS, change_intensities, erase_rectangles, transforms, uniform, warp
+from medcli.datasets.appearance import CHANCES, change_appearance
+from medcli.datasets.augment import (
+    STRENGTHS,
+    Strength,
+    change_intensities,
+    erase_rectangles,
+    transforms,
+    uniform,
+    warp,
+)
 from medcli.datasets.draw import Draw, EachOnce
 from medcli.datasets.mix import mix
 from medcli.datasets.store import image_store, sample_seed
@@ -34,6 +43,24 @@ def flip_axes(config: Config, plan: Plan) -> set[str]:
     if plan.task == "classification" and plan.color != "rgb":
         return {"column"}
     return {"plane", "row", "column"}
+
+
+ONE_BY_ONE = {"bias_field", "blur", "low_resolution", "inverted_gamma"}
+"""Changes that are drawn for each sample by itself; the others are made for a batch at once."""
+AT_ONCE = ("rotate", "scale", "shift", "noise", "brightness", "contrast", "gamma", "erase")
+"""Changes that have a field of `Strength`."""
+
+
+def allowed_changes(config: Config, plan: Plan) -> list[str] | None:
+    """Names as of `train.augmentations`; None: plans of earlier versions, which said nothing."""
+    if config.train.augmentations != "auto":
+        return list(config.train.augmentations)
+    return plan.augmentations
+
+
+def limited(strength: Strength, allowed: Collection[str]) -> Strength:
+    """Without the changes that are not allowed."""
+    return replace(strength, **{name: 0.0 for name in AT_ONCE if name not in allowed})
 
 
 class ClassificationSet:
@@ -64,6 +91,11 @@ class ClassificationSet:
         if {"row", "column"} <= self.flips and self.strength.rotate > 0:
             self.strength = replace(self.strength, rotate=180.0)  # no side is up: dermoscopy, microscopy
         self.mix = config.train.mix
+        self._allowed = allowed_changes(config, plan)
+        if self._allowed is not None:
+            self.strength = limited(self.strength, self._allowed)
+        strength = "medium" if config.train.augment == "auto" else config.train.augment
+        self._chances = CHANCES[strength]
         self._images = image_store(prepared, records, config.train.cache_gb)
         targets = class_targets(records, plan)
         self._targets = tf.constant(targets if members is None else np.concatenate([targets, members], 1))
@@ -83,7 +115,14 @@ class ClassificationSet:
             target = tf.concat([target, tf.gather(self._clinical, index)], 0)
         if self._table_only:
             return tf.zeros((*[1] * (len(self._shape) - 1), self._shape[-1])), target
-        return tf.ensure_shape(self._images.whole(index), self._shape), target
+        image = tf.ensure_shape(self._images.whole(index), self._shape)
+        allowed = ONE_BY_ONE & set(self._allowed or ())
+        if allowed:
+            image = change_appearance(
+                tf.cast(image, tf.float32), sample_seed(number, self.seed, purpose=2), strength=self.strength,
+                chances=self._chances, allowed=allowed, axes=range(len(self._shape) - 1)[-2:],
+            )  # fmt: skip
+        return image, target
 
     def batch(self, images, targets, number):
         images = tf.cast(images, tf.float32)
@@ -101,6 +140,8 @@ class ClassificationSet:
         if len(self._shape) == 3:
             images = self._warp(images, seed)
         else:
+            if self._allowed is not None:
+                images = self._warp_planes(images, seed)
             images = flip_volumes(images, seed, self.flips)
         images = change_intensities(images, seed, self.strength)
         if len(self._shape) == 3:
@@ -110,15 +151,27 @@ class ClassificationSet:
     def _warp(self, images, seed):
         if self.strength.probability == 0 and not self.flips:
             return images
-        count, size = images.shape[0], np.array(self._shape[:2], np.float32)
-        shift = uniform(seed, 6, (count, 2), -self.strength.shift, self.strength.shift) * size
-        transform = transforms(
-            seed, count, out_size=size, centre=(size - 1) / 2 + shift, strength=self.strength,
-            flip_rows="row" in self.flips, flip_columns="column" in self.flips,
-        )  # fmt: skip
+        transform = self._transform(images.shape[0], seed, self._shape[:2], self.flips)
         return tf.ensure_shape(
             warp(images, transform, self._shape[:2], nearest=False, fill="NEAREST"), images.shape
         )
+
+    def _warp_planes(self, volumes, seed):
+        """All planes of a volume alike."""
+        if self.strength.probability == 0:
+            return volumes
+        count, planes, *size, _ = volumes.shape
+        transform = tf.repeat(self._transform(count, seed, size, set()), planes, axis=0)
+        flat = tf.reshape(volumes, (count * planes, *volumes.shape[2:]))
+        return tf.reshape(warp(flat, transform, size, nearest=False, fill="NEAREST"), volumes.shape)
+
+    def _transform(self, count, seed, size, flips):
+        size = np.array(size, np.float32)
+        shift = uniform(seed, 6, (count, 2), -self.strength.shift, self.strength.shift) * size
+        return transforms(
+            seed, count, out_size=size, centre=(size - 1) / 2 + shift, strength=self.strength,
+            flip_rows="row" in flips, flip_columns="column" in flips,
+        )  # fmt: skip
 
 
 def flip_volumes(images, seed, flips: set[str]):

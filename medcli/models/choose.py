@@ -22,8 +22,11 @@ def resolve(settings: Model, plan: Plan) -> Model:
     volumes = plan.task == "segmentation" and plan.dimensions == 3 and plan.planes is None
     usual = plan.width or (16 if volumes else 32)
     width = usual if settings.width == "auto" else settings.width
+    residual = len(plan.strides) - 1 if plan.task == "classification" and plan.strides else 4
     stages = (
-        {"cnn": 2, "resnet18": 4}.get(name, plan.stages) if settings.stages == "auto" else settings.stages
+        {"cnn": 2, "resnet18": residual}.get(name, plan.stages)
+        if settings.stages == "auto"
+        else settings.stages
     )
     return settings.model_copy(update={"name": name, "width": width, "stages": stages})
 
@@ -72,6 +75,7 @@ def build_network(config: Config, plan: Plan) -> keras.Model:
                 plan.num_classes,
                 width=settings.width,
                 stages=settings.stages,
+                strides=plan.strides,
                 activation=settings.activation,
                 norm=settings.norm,
                 dropout=settings.dropout,

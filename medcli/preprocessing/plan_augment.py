@@ -23,17 +23,20 @@ def decide_augmentations(
     ct: bool,
     reasons: dict[str, str],
 ) -> list[str] | None:
-    """Names as of `train.augmentations`; None for classification, which has a set of its own.
+    """Names as of `train.augmentations`; None for detection, see `decide_detection_augmentations`.
 
     Args:
+        patch: Segmentation only.
         spacing: Of the prepared volumes in mm, where it is known.
         ct: Values are Hounsfield units.
     """
-    if config.task != "segmentation" or patch is None:
+    if config.task == "detection":
         return None
     if config.train.augmentations != "auto":
         reasons["augmentations"] = "set in the config"
         return list(config.train.augmentations)
+    if patch is None:
+        return _whole_images(scans, ct, reasons)
     names = ["rotate", "scale", "elastic", "blur", "low_resolution", "noise", "brightness", "contrast"]
     why = []
     if ct:
@@ -92,5 +95,30 @@ def decide_detection_augmentations(
     if config.model.size in ("medium", "large"):
         names.append("mixup")
     why.append(f"mix-up for the sizes medium and large (here {config.model.size})")
+    reasons["augmentations"] = "; ".join(why)
+    return names
+
+
+def _whole_images(scans: Sequence[Scan], ct: bool, reasons: dict[str, str]) -> list[str]:
+    """For classification. How far pictures are turned, and how they are mirrored, follows from `train.flips`."""
+    names, why = ["rotate", "scale", "shift", "noise", "brightness", "contrast"], []
+    volumes = len(scans[0].shape) == 3
+    if ct:
+        why.append("CT: no gamma, since Hounsfield units are calibrated")
+    else:
+        names.append("gamma")
+    if {scan.modality for scan in scans if scan.modality} == {"MR"}:
+        names.append("bias_field")
+        why.append("MR: bias field")
+    if volumes:
+        why.append("volumes: turned within their planes")
+    else:
+        names.append("erase")
+        coloured = not all(scan.grey for scan in scans)
+        why.append(
+            "colour pictures (dermoscopy, microscopy): no side is up, mirrored along both axes and turned by any angle"
+            if coloured
+            else "grey pictures (radiographs, slices): turned a little, mirrored left to right"
+        )
     reasons["augmentations"] = "; ".join(why)
     return names

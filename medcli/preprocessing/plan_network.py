@@ -28,7 +28,11 @@ MOST_BATCH = {2: 16, 3: 8}
 WIDTH = {2: 32, 3: 16}
 """Of the first stage, by the number of axes."""
 SMALL_PICTURE = 64
-"""Pictures up to this side are trained in larger batches."""
+"""Pictures up to this side are trained in larger batches, and a residual network's stem keeps their resolution."""
+MEDIUM_PICTURE = 160
+"""Up to this side the stem halves it, above it quarters it."""
+FINEST_END = 16
+"""Most positions per axis that the last of four stages of a residual network sees."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def decide_network(
     """
     if config.task != "segmentation":
         assert size is not None
-        return _whole_images(config, size, reasons)
+        return _whole_images(config, size, spacing, reasons)
     planes = decide_planes(config, shapes, spacing, reasons)
     if planes is None:
         return _patches(config, shapes, spacing, reasons, channels, outputs)
@@ -132,15 +136,56 @@ def _patches(
     return Network(patch, draft.batch, len(strides), strides, draft.width, budget.numbers(draft))
 
 
-def _whole_images(config: Config, size: Sequence[int], reasons: dict[str, str]) -> Network:
-    stages = config.model.stages if isinstance(config.model.stages, int) else 4
-    reasons["stages"] = "set in the config" if config.model.stages != "auto" else "residual networks have 4"
+def _whole_images(
+    config: Config, size: Sequence[int], spacing: Sequence[float] | None, reasons: dict[str, str]
+) -> Network:
+    asked = config.model.stages if isinstance(config.model.stages, int) else None
+    strides = residual_strides(size, spacing if len(size) == 3 else None, asked)
+    stages = len(strides) - 1
+    reasons["stages"] = (
+        "set in the config" if asked else f"residual networks have {stages} for sides up to {max(size)}"
+    )
+    last = [math.ceil(n / step) for n, step in zip(size, np.prod(strides, axis=0), strict=True)]
+    reasons["strides"] = (
+        f"the stem divides by {max(strides[0])}, then every stage by 2 while an axis has more than {COARSEST_EDGE} "
+        f"positions (and a spacing of at most twice the finest): {_by(last)} at the end"
+    )
     automatic = 64 if max(size) <= SMALL_PICTURE and len(size) == 2 else 32 if len(size) == 2 else 8
     if isinstance(config.train.batch_size, int):
         reasons["batch_size"] = "set in the config"
-        return Network(None, config.train.batch_size, stages, ())
+        return Network(None, config.train.batch_size, stages, strides)
     reasons["batch_size"] = f"{automatic} for {config.task} of {_by(size)}"
-    return Network(None, automatic, stages, ())
+    return Network(None, automatic, stages, strides)
+
+
+def residual_strides(
+    size: Sequence[int], spacing: Sequence[float] | None, asked: int | None = None
+) -> tuple[tuple[int, ...], ...]:
+    """Stride per axis of a residual network's stem (1, 2 or 4 up to 64, 160 and more pixels) and of its stages.
+
+    Four stages, or five where the last one would see more than 16 positions (above 512 pixels).
+
+    Args:
+        spacing: In mm per axis; a coarse axis waits until the others are nearly as coarse. None: all alike.
+        asked: So many stages.
+    """
+    edges, steps = [float(n) for n in size], list(spacing or (1.0,) * len(size))
+
+    def halved() -> tuple[int, ...]:
+        able = [edge > COARSEST_EDGE for edge in edges]
+        finest = min((step for step, can in zip(steps, able, strict=True) if can), default=0.0)
+        stride = tuple(2 if can and step <= 2 * finest else 1 for step, can in zip(steps, able, strict=True))
+        edges[:] = [math.ceil(edge / s) for edge, s in zip(edges, stride, strict=True)]
+        steps[:] = [step * s for step, s in zip(steps, stride, strict=True)]
+        return stride
+
+    longest = max(size)
+    times = 0 if longest <= SMALL_PICTURE else 1 if longest <= MEDIUM_PICTURE else 2
+    stem = np.prod([(1,) * len(edges), *(halved() for _ in range(times))], axis=0)
+    strides = [tuple(int(s) for s in stem), (1,) * len(edges)]
+    while len(strides) - 1 < (asked or 4) or (not asked and len(strides) == 5 and max(edges) > FINEST_END):
+        strides.append(halved())
+    return tuple(strides)
 
 
 def decide_detector(config: Config, seen: Input, reasons: dict[str, str]) -> Network:

@@ -36,7 +36,24 @@ def test_only_nearly_isotropic_volumes_are_turned_out_of_their_planes(spacing, p
     assert ("tilt" in decide(spacing=spacing, patch=patch)[0]) == tilted
 
 
-def test_the_config_comes_first_and_other_tasks_have_none():
+def whole(shape=(28, 28), ct=False, config=None, **scan):
+    reasons: dict[str, str] = {}
+    config = config or Config(task="classification")
+    names = decide_augmentations(config, [Scan("", shape=shape, **scan)] * 3, None, None, ct, reasons)
+    return set(names), reasons["augmentations"]
+
+
+def test_whole_images_are_changed_by_their_kind():
+    common = {"rotate", "scale", "shift", "noise", "brightness", "contrast"}
+    assert whole()[0] == common | {"gamma", "erase"} and "radiographs" in whole()[1]
+    assert whole(grey=False)[0] == common | {"gamma", "erase"} and "no side is up" in whole(grey=False)[1]
+    assert whole((9, 40, 40), ct=True, modality="CT")[0] == common
+    assert whole((9, 40, 40), modality="MR")[0] == common | {"gamma", "bias_field"}
+    chosen = Config(task="classification", train={"augmentations": ["erase"]})
+    assert whole(config=chosen) == ({"erase"}, "set in the config")
+
+
+def test_the_config_comes_first_and_detection_has_none():
     chosen = Config(task="segmentation", train={"augmentations": ["noise"]})
     assert decide("CT", ct=True, config=chosen) == (["noise"], "set in the config")
-    assert decide(config=Config(task="classification"))[0] is None
+    assert decide(config=Config(task="detection"))[0] is None
