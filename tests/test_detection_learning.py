@@ -21,6 +21,8 @@ from medcli.datasets.store import ArrayStore
 from medcli.errors import ConfigError, DataError
 from medcli.losses.detection import assign, complete_iou, detection_loss, distribution_focal, pairwise_iou
 from medcli.models.anchors import REG_MAX, anchor_points, decode
+from medcli.models.fold import fold_norms
+from medcli.models.freeze import is_settled
 from medcli.models.yolo import SIZES, yolo
 from medcli.preprocessing.plan import Intensity, Plan
 from medcli.tasks.detection import Detection
@@ -403,6 +405,36 @@ def test_flips_average_and_a_mirrored_image_gives_mirrored_boxes(trained):
     back = mirrored.corners[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [64, 0, 64, 0]
     np.testing.assert_allclose(straight.scores[:2], mirrored.scores[:2], atol=1e-4)
     np.testing.assert_allclose(straight.corners[:2], back[:2], atol=1e-2)
+
+
+def test_a_folded_network_answers_alike_with_its_weights_as_constants(trained):
+    model = keras.models.clone_model(trained.model)
+    model.set_weights(trained.model.get_weights())
+    assert not is_settled(model)
+    fold_norms(model)
+    assert is_settled(model)
+    images = trained.prepared.images[:2]
+    for now, before in zip(
+        task().predict(model, images), trained.job.predict(trained.model, images), strict=True
+    ):
+        np.testing.assert_allclose(now.scores[:2], before.scores[:2], atol=1e-4)
+        np.testing.assert_allclose(now.corners[:2], before.corners[:2], atol=1e-2)
+    _, features = task().predict_with_features(model, images)
+    for now, before in zip(
+        features[0], trained.job.predict_with_features(trained.model, images)[1][0], strict=True
+    ):
+        np.testing.assert_allclose(now, before, atol=1e-3)
+
+
+def test_batches_come_without_rows_that_are_padding_throughout(monkeypatch):
+    source, images = samples(STRENGTHS["none"]), tf.zeros((2, 1))
+    targets = np.full((2, 8, 5), -1, np.float32)
+    targets[0, :3, 4], targets[1, :1, 4] = 0, 1
+    number = tf.constant(0)
+    np.testing.assert_array_equal(source.batch(images, tf.constant(targets), number)[1], targets[:, :3])
+    assert source.batch(images, tf.constant(targets * 0 - 1), number)[1].shape == (2, 1, 5)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert source.batch(images, tf.constant(targets), number)[1].shape == (2, 8, 5)
 
 
 def in_tiles(job: Detection, **predict) -> Detection:

@@ -2,7 +2,8 @@
 
 Assignment: Feng et al. 2021, "TOOD: Task-aligned One-stage Object Detection", section 3.2. Classes: binary
 cross-entropy against the alignment. Boxes: complete IoU (Zheng et al. 2020, "Distance-IoU Loss") and
-distribution focal loss (Li et al. 2020, "Generalized Focal Loss"). All shapes are fixed, so that it compiles.
+distribution focal loss (Li et al. 2020, "Generalized Focal Loss"). With targets of a fixed number of rows all shapes
+are fixed, so that it compiles.
 """
 
 import math
@@ -96,7 +97,7 @@ def assign(
     # An anchor goes to the object with the largest overlap, of equal ones to the last
     largest = _scatter_max(tf.where(wanted, overlap, 0.0), anchor, anchors)  # (B, A)
     wanted &= overlap >= tf.gather(largest, anchor, batch_dims=1)
-    number = tf.broadcast_to(tf.range(boxes.shape[1])[:, None], tf.shape(anchor))
+    number = tf.broadcast_to(tf.range(tf.shape(boxes)[1])[:, None], tf.shape(anchor))
     owner = _scatter_max(tf.where(wanted, number, -1), anchor, anchors)
     wanted &= number == tf.gather(owner, anchor, batch_dims=1)
 

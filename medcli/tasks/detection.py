@@ -19,6 +19,7 @@ from medcli.metrics.detection import THRESHOLDS, average_precision, match_images
 from medcli.metrics.fusion import fuse
 from medcli.metrics.nms import candidates, soften, suppress
 from medcli.models.anchors import anchor_points, decode, split_outputs
+from medcli.models.freeze import frozen, is_settled
 from medcli.models.yolo import feature_layer, yolo
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
@@ -283,7 +284,7 @@ class Detection:
                     outputs, *maps = both(images, training=False)
                 return outputs, *decode(outputs, self.points, self.steps), *pooled(maps)
 
-            decoders[features] = run
+            decoders[features] = frozen(run) if is_settled(model) else run
         return decoders[features]
 
     def _boxes(self, corners, scores, *, threshold: float) -> list[Boxes]:
