@@ -27,6 +27,12 @@ from medcli.preprocessing.build import preprocess  # noqa: E402
 from medcli.training import train  # noqa: E402
 
 FILE = "pneumoniamnist_trainval.npz"
+STARTS: dict[str, dict] = {
+    "scratch": {},
+    "pretrained": {},  # the last layer first and alone, then all, the early ones slowly: the defaults
+    "pretrained_at_full_rate": {"freeze_epochs": 0, "backbone_rate": 1.0},
+}
+"""How training with labels begins, and its settings beside the common ones."""
 NETWORK = {"name": "resnet18", "width": 8, "stages": 3}
 
 
@@ -71,12 +77,11 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict]:
         data.mkdir()
         np.savez(data / FILE, **part_of(whole, options.share, seed))
         preprocess(config(data, options.tuning, seed), data / "prepared")
-        starts = [("scratch", "none", 1e-3)]
-        starts += [(f"pretrained, rate {rate:g}", str(pretrained), rate) for rate in options.rates]
-        for name, weights, rate in starts:
-            job = config(data, options.tuning, seed, weights=weights, rate=rate)
+        for name in options.starts:
+            weights = "none" if name == "scratch" else str(pretrained)
+            job = config(data, options.tuning, seed, weights=weights, extra=STARTS[name])
             began = time.process_time()
-            result = train(job, data / "prepared", data / name.replace(" ", "_"))
+            result = train(job, data / "prepared", data / name)
             took = time.process_time() - began
             rows.append({"seed": seed, "start": name, "auroc": result.best["val_auroc"], "seconds": took})
             print(f"seed {seed}  {name:24s} AUROC {result.best['val_auroc']:.4f}  {took:.0f} s", flush=True)
@@ -114,7 +119,7 @@ def config(
     *,
     weights: str = "none",
     learn_from: str = "labels",
-    rate: float = 1e-3,
+    extra: dict | None = None,
 ) -> Config:
     settings = {
         "task": "classification",
@@ -126,14 +131,13 @@ def config(
         "train": {
             "epochs": epochs,
             "learn_from": learn_from,
-            "learning_rate": rate,
             "keep": "last",
             "tensorboard": False,
             "validate_every": max(1, epochs // 4),
         },
     }
     if learn_from == "labels":
-        settings["train"]["batch_size"] = 32
+        settings["train"] |= {"batch_size": 32} | (extra or {})
     return from_dict(settings, name="pretraining")
 
 
