@@ -1,6 +1,6 @@
 """What a start from unlabelled images is worth when a tenth of them has labels (PneumoniaMNIST, 28 x 28).
 
-    python benchmarks/pretraining.py [--data ../shared/data/pneumoniamnist] [--seeds 3] [--share 0.1] [--epochs 20]
+    python benchmarks/pretraining.py [--data ../shared/data/pneumoniamnist] [--seeds 0 1 2] [--share 0.1] [--epochs 6]
 
 One network is pretrained on all training images without their labels. Then, for each seed, a tenth of the labels is
 drawn (in like proportion of the classes), and the network is trained with them from scratch and from the pretrained
@@ -47,15 +47,13 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data/pneumoniamnist"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
         "--share", type=float, default=0.1, help="of the training images whose labels are known"
     )
-    parser.add_argument("--epochs", type=int, default=20, help="of pretraining")
-    parser.add_argument("--tuning", type=int, default=30, help="epochs of training with labels")
-    parser.add_argument(
-        "--rates", type=float, nargs="+", default=[1e-3], help="learning rates from the pretrained"
-    )
+    parser.add_argument("--epochs", type=int, default=6, help="of pretraining")
+    parser.add_argument("--tuning", type=int, default=15, help="epochs of training with labels")
+    parser.add_argument("--starts", nargs="+", choices=list(STARTS), default=list(STARTS))
     parser.add_argument("--keep", type=Path, help="folder for the pretrained run, to be used again")
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
@@ -72,7 +70,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict]:
         best = {name: round(value, 3) for name, value in result.best.items()}
         print(f"pretrained: {time.process_time() - start:.0f} s of processor time, {best}", flush=True)
     rows = []
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         data = folder / f"share{seed}"
         data.mkdir()
         np.savez(data / FILE, **part_of(whole, options.share, seed))

@@ -394,6 +394,8 @@ def learn_after_training(
     """Give the network the best weights and learn from the validation part; for classifiers only."""
     if task.plan.task != "classification":
         return
+    if task.config.model.name == "autoencoder" and len({record.classes for record in records}) < 2:
+        return  # normal cases alone do not tell which errors are abnormal
     from medcli.datasets.classification import class_targets
     from medcli.models.safety import load_weights_safely
     from medcli.run import MODEL

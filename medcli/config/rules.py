@@ -27,6 +27,7 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _planes(config)
     yield from _augmentations(config)
     yield from _images_alone(config)
+    yield from _autoencoder(config)
     if config.task != "detection" and config.model.one_class:
         yield ("model", "one_class"), f"is for detection, not for {config.task}; leave it out"
 
@@ -243,3 +244,26 @@ def _images_alone(config: Config) -> Iterator[tuple[Key, str]]:
         )
     if config.train.fairness.method != "none":
         yield ("train", "fairness", "method"), "expected `none` with train.learn_from: images"
+    if config.data.clinical:
+        yield (
+            ("data", "clinical"),
+            "expected none with train.learn_from: images, which learns from images alone",
+        )
+
+
+def _autoencoder(config: Config) -> Iterator[tuple[Key, str]]:
+    if config.model.name != "autoencoder":
+        return
+    if config.task != "classification":
+        yield ("model", "name"), f"autoencoder: expected task: classification, got {config.task}"
+    if config.model.descriptors or config.model.members != 1:
+        yield (
+            ("model", "members"),
+            "expected one network, without model.descriptors, with model.name: autoencoder",
+        )
+    if config.data.clinical:
+        yield ("data", "clinical"), "expected none with model.name: autoencoder, which sees the image only"
+    if config.train.fairness.method != "none" or config.train.fairness.select != "average":
+        yield ("train", "fairness", "method"), "expected the defaults with model.name: autoencoder"
+    if config.train.learn_from == "images":
+        yield ("train", "learn_from"), "expected labels with model.name: autoencoder, which needs none anyway"

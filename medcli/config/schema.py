@@ -120,7 +120,7 @@ class Preprocess(Section):
 class Model(Section):
     """The network."""
 
-    name: str = Field("auto", description="auto (resnet18, yolo or unet by task), cnn, resnet18, yolo, unet, a network of keras.applications such as DenseNet121, or features: a classifier of classic features, the baseline to beat.")
+    name: str = Field("auto", description="auto (resnet18, yolo or unet by task), cnn, resnet18, yolo, unet, a network of keras.applications such as DenseNet121, features: a classifier of classic features, the baseline to beat, or autoencoder: learns normal images only and scores what is unlike them (docs/unsupervised.md).")
     classifier: Literal["logistic", "boosting"] = Field("logistic", description="features: logistic regression or gradient-boosted trees; how strongly they are held back is chosen by cross-validation within the training part, by patient.")
     weights: str = Field("none", description="none, imagenet (keras.applications only), or the path of a run folder or model.keras to start from.")
     width: Auto | Count = Field("auto", description="Filters of the first stage (cnn, resnet18, unet); auto: 32, for a U-Net on volumes 16, or what train.memory_gb and train.max_minutes allow.")

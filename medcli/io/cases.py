@@ -12,9 +12,12 @@ from medcli.errors import ConfigError, DataError
 from medcli.io.found import Found, listing
 from medcli.io.join import check_splits, join_table, keep_named, name_patients, name_the_rest, read_lists
 from medcli.io.layouts import cifar, coco, folders, masks, nnunet, npz, table, unlabelled, voc, yolo
+from medcli.io.layouts.unlabelled import UNLABELLED
 from medcli.io.planes import by_plane
 from medcli.io.recognise import recognise
 
+ABNORMAL = "abnormal"
+"""The class of an autoencoder that has seen normal images only."""
 Layout = tuple[Callable[[Data, str], Found], tuple[str, ...]]
 
 LAYOUTS: Mapping[str, Layout] = {
@@ -96,7 +99,10 @@ def discover(config: Config, *, for_training: bool = True, torn_patients: bool =
     _check(found, config, layout)
     if not torn_patients:
         check_splits(found.cases)
-    if config.task == "classification" and for_training and layout != "images":
+    normal_only = config.model.name == "autoencoder" and len(found.classes or []) == 1
+    if normal_only:
+        _name_normal(found)
+    elif config.task == "classification" and for_training and layout != "images":
         _check_classes(found)
     if config.model.one_class:
         _join_classes(found)
@@ -157,6 +163,14 @@ def _check(found: Found, config: Config, layout: str) -> None:
     from_masks = any(case.masks for case in found.cases)
     if config.task == "detection" and not found.classes and not from_masks:
         raise DataError(f"{config.data.root}: no image has a box; expected at least one class to learn.")
+
+
+def _name_normal(found: Found) -> None:
+    """Images of one class, or of none, are the normal ones; the class of the others is known by name only."""
+    (name,) = found.classes or [UNLABELLED]
+    normal = "normal" if name == UNLABELLED else name
+    found.classes = [normal, ABNORMAL]
+    found.cases = [replace(case, classes=(normal,)) for case in found.cases]
 
 
 def _check_classes(found: Found) -> None:

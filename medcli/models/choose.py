@@ -5,6 +5,7 @@ import keras
 from medcli.config.schema import Config, Model
 from medcli.errors import ConfigError
 from medcli.features.prepared import columns, whole_image
+from medcli.models.autoencoder import build_autoencoder
 from medcli.models.baseline import build_baseline
 from medcli.models.cnn import build_cnn
 from medcli.models.joined import joined, table_only
@@ -24,7 +25,7 @@ def resolve(settings: Model, plan: Plan) -> Model:
     width = usual if settings.width == "auto" else settings.width
     residual = len(plan.strides) - 1 if plan.task == "classification" and plan.strides else 4
     stages = (
-        {"cnn": 2, "resnet18": residual}.get(name, plan.stages)
+        {"cnn": 2, "resnet18": residual, "autoencoder": 3}.get(name, plan.stages)
         if settings.stages == "auto"
         else settings.stages
     )
@@ -79,6 +80,14 @@ def build_network(config: Config, plan: Plan) -> keras.Model:
                 activation=settings.activation,
                 norm=settings.norm,
                 dropout=settings.dropout,
+            )
+        case "classification", "autoencoder":
+            return build_autoencoder(
+                _whole(plan),
+                width=settings.width,
+                stages=settings.stages,
+                activation=settings.activation,
+                norm=settings.norm,
             )
         case "classification", "features":
             if settings.weights != "none":

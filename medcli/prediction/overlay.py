@@ -1,6 +1,7 @@
 """Pictures of predictions that a person can check at a glance."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from medcli.drawing import (
     beside,
     color_of,
     draw_boxes,
+    draw_heat,
     draw_labels,
     draw_objects,
     views,
@@ -24,6 +26,7 @@ from medcli.prediction.write import predicted_classes
 from medcli.preprocessing.plan import Plan
 
 LONGEST = 640
+HEAT = (2.0, 10.0)
 
 
 def overlay(
@@ -52,8 +55,18 @@ def overlay(
         drawn = [draw_labels(view.rgb, view.labels[0]) for view in shown]
         return add_legend(beside(drawn), plan.label_names)
     assert prediction.probabilities is not None
+    if prediction.anomaly is not None:
+        shown = _heated(image, prediction.anomaly)
     sentence = _sentence(prediction.probabilities, plan, calibration, groups)
     return add_title(beside([view.rgb for view in shown]), sentence)
+
+
+def _heated(image: Image, anomaly: np.ndarray) -> list[View]:
+    """Errors from twice the usual one on, brightest from ten times on; of a volume the planes with most of them."""
+    least, most = HEAT
+    heat = np.rint(255 * np.clip((anomaly - least) / (most - least), 0, 1)).astype(np.uint8)
+    shown = views(image, [heat], longest=LONGEST if image.ndim == 2 else LONGEST // 2)
+    return [replace(view, rgb=draw_heat(view.rgb, view.labels[0] / 255)) for view in shown]
 
 
 def _outlined(shown: list[View], objects: Objects, plan: Plan) -> np.ndarray:

@@ -3,6 +3,7 @@
 status.csv          case, ok or the reason, seconds
 predict.json        which model and which settings made them
 predictions.csv     classification, detection (boxes)     predictions.json  detection
+CASE_anomaly.npy, .nii.gz  autoencoder: how unusual each place is, in the input's geometry
 CASE.nii.gz, CASE.png  segmentation
 objects.csv         segmentation of single objects, whose numbers the images then hold: a line per object
 controlled.json     detection, when the run learned it: the boxes that together miss few objects

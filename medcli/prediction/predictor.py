@@ -33,7 +33,7 @@ from medcli.refusal.gate import Look, look
 from medcli.refusal.learned import Refusal
 from medcli.run import Run
 from medcli.sliding import Slabs
-from medcli.tasks.base import Ensembled
+from medcli.tasks.base import Ensembled, Localising
 
 if TYPE_CHECKING:
     import keras
@@ -281,6 +281,8 @@ class Predictor:
                 prediction = Prediction(
                     probabilities=self._scaled(result), raw_probabilities=np.atleast_2d(result).mean(axis=0)
                 )
+                if isinstance(self.task, Localising) and not self.collect:
+                    prediction = replace(prediction, anomaly=self._anomaly(read))
             else:
                 prediction, quality = self._segmented(result, read.image, read.placement)
                 score = self._unlikeness([features])[0] if self._gates else score
@@ -299,6 +301,12 @@ class Predictor:
             )
         seconds += read.seconds + perf_counter() - start
         return replace(prediction, answer=answer, signals=signals, seconds=seconds)
+
+    def _anomaly(self, read: Read) -> np.ndarray:
+        assert isinstance(self.task, Localising)
+        heat = self.task.anomaly_map(self.model, read.array)
+        stacked = np.stack([np.zeros_like(heat), heat], axis=-1)  # what was cropped away has none
+        return np.ascontiguousarray(read.placement.restore_probabilities(stacked)[..., 1])
 
     def _scaled(self, raw: np.ndarray) -> np.ndarray:
         """Calibrated probabilities (classes,) from those of a network, or of several (members, classes).

@@ -35,6 +35,8 @@ class Prediction:
         probabilities: Classification: (classes,) float32 in the order of the plan's classes, calibrated where
             the run has a calibration.
         raw_probabilities: As the network gave them, where they differ.
+        anomaly: Of an autoencoder: float32, spatial shape of the image; how badly each place is drawn again, in units
+            of the usual error of an image.
         boxes: Detection: in pixels of the image, best first.
         labels: Segmentation: uint8, spatial shape of the image; 0 is background, i the plan's label i - 1.
         objects: Segmentation of single objects: on the grid of `labels`, which are their classes.
@@ -55,6 +57,7 @@ class Prediction:
 
     probabilities: np.ndarray | None = None
     raw_probabilities: np.ndarray | None = None
+    anomaly: np.ndarray | None = None
     boxes: Boxes | None = None
     labels: np.ndarray | None = None
     objects: Objects | None = None

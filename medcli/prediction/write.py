@@ -153,6 +153,7 @@ class ClassesWriter:
     """`predictions.csv`: case, predicted (of several labels those present, by `|`), then one probability per class;
     and decisions.
 
+    Of an autoencoder also `CASE_anomaly`, see `Prediction.anomaly`.
     With thresholds of groups also `thresholds.csv`: whose threshold decided the case, and which.
     """
 
@@ -180,6 +181,8 @@ class ClassesWriter:
         predicted = predicted_classes(prediction.probabilities, self.plan, self.calibration, case.groups)
         numbers = [f"{probability:.9g}" for probability in prediction.probabilities]
         self.predictions.rows[case.name] = [case.name, "|".join(predicted), *numbers]
+        if prediction.anomaly is not None:
+            write_map(self.folder / f"{case.name}_anomaly", prediction.anomaly, image)
         if self.decisions is None:
             return
         one = prediction.probabilities[None]
@@ -215,8 +218,11 @@ class ClassesWriter:
         return names
 
     def remove(self, names: set[str]) -> None:
-        for name in ("predictions.csv", "decisions.csv", "thresholds.csv"):
-            (self.folder / name).unlink(missing_ok=True)
+        for file in ("predictions.csv", "decisions.csv", "thresholds.csv"):
+            (self.folder / file).unlink(missing_ok=True)
+        for name in names:
+            for suffix in (".npy", ".nii.gz"):
+                (self.folder / f"{name}_anomaly{suffix}").unlink(missing_ok=True)
 
     def _named(self, chosen: np.ndarray) -> str:
         return "|".join(name for name, yes in zip(self.plan.classes, chosen, strict=True) if yes)

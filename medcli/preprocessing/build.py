@@ -150,7 +150,9 @@ class _Build:
         problems += checks.unknown_id_problems(seen, rule, root)
         problems += checks.duplicate_problems(seen, division.split, root)
         training = [entry for entry in seen if division.split[entry.case.name] == "train"]
-        problems += checks.class_gaps(training, config.task, rule.classes)
+        problems += checks.class_gaps(
+            training, config.task, rule.classes, normal_only=config.model.name == "autoencoder"
+        )
         problems += checks.telling_columns([entry.case for entry in training])
 
         known = [entry for entry in seen if division.split[entry.case.name] != "test"]

@@ -78,11 +78,16 @@ def unknown_id_problems(seen: Sequence[Seen], rule: LabelRule, root: Path) -> li
     return problems
 
 
-def class_gaps(training: Sequence[Seen], task: str, classes: Sequence[str]) -> list[Problem]:
-    """Warn of classes that no training case shows. DataError when there is no case, or one class only."""
+def class_gaps(
+    training: Sequence[Seen], task: str, classes: Sequence[str], *, normal_only: bool = False
+) -> list[Problem]:
+    """Warn of classes that no training case shows. DataError when there is no case, or one class only.
+
+    Of an autoencoder (`normal_only`) nothing is expected: it learns one class.
+    """
     if not training:
         raise DataError("No case is left for training; check data.split and problems.csv.")
-    if task == "segmentation" or list(classes) == [UNLABELLED]:
+    if task == "segmentation" or list(classes) == [UNLABELLED] or normal_only:
         return []
     kinds = {entry.case.classes for entry in training} if task == "classification" else set()
     if task == "classification" and len(kinds) < 2:

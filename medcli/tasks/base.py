@@ -110,3 +110,11 @@ class Ensembled(Protocol):
         self, voters: Sequence[int], models: Sequence["keras.Model"], images: Sequence[np.ndarray]
     ) -> list[Any]:
         """As `Task.predict` by the networks of these numbers together; of classes (voters, classes), not their mean."""
+
+
+@runtime_checkable
+class Localising(Protocol):
+    """A classifier that also says where."""
+
+    def anomaly_map(self, model: Any, image: np.ndarray) -> np.ndarray:
+        """float32, spatial shape of the prepared image; large is unusual, 1 is the usual error of an image."""

@@ -15,6 +15,10 @@ def task_for(config: Config, plan: Plan) -> Task:
             from medcli.tasks.baseline import Baseline
 
             return Baseline(config, plan)
+        case "classification" if config.model.name == "autoencoder":
+            from medcli.tasks.anomaly import Anomaly
+
+            return Anomaly(config, plan)
         case "classification":
             from medcli.tasks.classification import Classification
 
