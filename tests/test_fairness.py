@@ -24,6 +24,7 @@ from medcli.datasets.draw import Balanced, by_class  # noqa: E402
 from medcli.losses.classification import LOSSES  # noqa: E402
 from medcli.losses.group_dro import GroupDRO  # noqa: E402
 from medcli.run import Run  # noqa: E402
+from medcli.sliding import Slabs  # noqa: E402
 from medcli.tasks.detection import Detection  # noqa: E402
 from medcli.tasks.fair_loss import Reweighting  # noqa: E402
 from medcli.tasks.segmentation import Segmentation  # noqa: E402
@@ -368,7 +369,7 @@ def test_segmentation_samples_groups_and_follows_the_worst(tmp_path, monkeypatch
     answers = iter(  # the truth for site B, nothing for site A
         [np.eye(2)[prepared.label(record) * (record.groups["site"] == "B")] for record in records]
     )
-    monkeypatch.setattr(task, "_whole", lambda *_, **__: next(answers))
+    monkeypatch.setattr(task, "_slabs", lambda *_, **__: Slabs.of(next(answers)))
     measures = task.validate(None, prepared, records)
     assert (measures["dice/site=A"], measures["dice/site=B"], measures["worst_dice"]) == (0, 1, 0)
     assert measures["dice"] == pytest.approx(0.75) and task.monitor == "worst_dice"
