@@ -330,6 +330,8 @@ class FakePrepared:
     def image(self, record, *, mapped=False):
         return self.images[record.number]
 
+    picture = image
+
     def label(self, record, *, mapped=False):
         return self.labels[record.number]
 

@@ -32,6 +32,7 @@ from medcli.evaluation.selection import select_cases
 from medcli.files import read_csv
 from medcli.metrics.samples import classification_sample
 from medcli.prediction.predictor import Predictor
+from medcli.sliding import Slabs
 
 from . import runs
 
@@ -389,7 +390,7 @@ def test_turned_labels_are_judged_on_the_original_grid(tmp_path):
     run = runs.make_run(tmp_path / "run", config, **plan)
 
     def by_value(image):
-        return np.eye(3, dtype=np.float32)[np.digitize(image[..., 0], [50, 150])]
+        return Slabs.of(np.eye(3, dtype=np.float32)[np.digitize(image[..., 0], [50, 150])])
 
     content = curve(run, predictor_of(run, by_value), tmp_path)
     assert content["kind"] == "MR" and set(content["left_out"]) == {"brightness", "jpeg"}
