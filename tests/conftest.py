@@ -10,7 +10,6 @@ from medcli.quiet import silence
 silence(python_warnings=False)
 if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, or the workers' threads wait for one another
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
