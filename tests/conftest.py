@@ -1,6 +1,5 @@
 """What all tests share. Tests on the shared real data skip where it is absent."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,6 @@ import pytest
 from medcli.quiet import silence
 
 silence(python_warnings=False)
-if "PYTEST_XDIST_WORKER" in os.environ:  # one thread each, or the workers' threads wait for one another
-    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
