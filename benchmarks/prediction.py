@@ -1,4 +1,4 @@
-"""How fast prediction is, and how much of it is not the network: sliding windows, and many small images.
+"""How fast prediction is, and how much of it is not the network: sliding windows, folded norms, small images.
 
     python benchmarks/prediction.py
 
@@ -22,6 +22,9 @@ from medcli.config.loading import save_config  # noqa: E402
 from medcli.config.schema import Config  # noqa: E402
 from medcli.devices import choose_precision  # noqa: E402
 from medcli.models.choose import build_model  # noqa: E402
+from medcli.models.fold import fold_norms  # noqa: E402
+from medcli.models.resnet import build_resnet18  # noqa: E402
+from medcli.models.unet import build_unet  # noqa: E402
 from medcli.prediction.inputs import cases_for  # noqa: E402
 from medcli.prediction.predict import predict  # noqa: E402
 from medcli.prediction.predictor import Predictor  # noqa: E402
@@ -83,6 +86,35 @@ def windows() -> None:
         print(f"{name:28}{count:8}{network:11.2f}{total:9.2f}{own / total:10.1%}", flush=True)
 
 
+def folding() -> None:
+    """The same network before and after its batch normalisation was folded into the convolutions."""
+    networks = {
+        "2D U-Net, 4 x 256 x 256": (
+            lambda: build_unet((256, 256, 1), 2, strides=[[1, 1], *[[2, 2]] * 4], width=32),
+            (4, 256, 256, 1),
+        ),
+        "3D U-Net, 2 x 40 x 56 x 40": (
+            lambda: build_unet((40, 56, 40, 1), 3, strides=[[1] * 3, *[[2] * 3] * 3], width=16),
+            (2, 40, 56, 40, 1),
+        ),
+        "ResNet-18, 8 x 224 x 224": (lambda: build_resnet18((224, 224, 1), 2, width=32), (8, 224, 224, 1)),
+    }
+    policy, _ = choose_precision()
+    print(f"\n{'batch normalisation folded':28}{'before s':>11}{'after s':>11}{'times as fast':>15}")
+    for name, (build, shape) in networks.items():
+        images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        with precision(policy):
+            model = build()
+        times = []
+        for fold in (False, True):
+            if fold:
+                fold_norms(model)
+            runner = Runner()
+            runner(model, images)  # traces the graph
+            times.append(best_of_three(lambda: runner(model, images)))  # noqa: B023
+        print(f"{name:28}{times[0]:11.3f}{times[1]:11.3f}{times[0] / times[1]:15.2f}", flush=True)
+
+
 def small_images() -> None:
     print(f"\n{'':28}{'images':>8}{'read s':>11}{'total s':>9}{'images/s':>11}")
     random = np.random.default_rng(0)
@@ -128,4 +160,5 @@ def _report(name: str, run: Run, inputs: Path) -> None:
 
 if __name__ == "__main__":
     windows()
+    folding()
     small_images()
