@@ -51,7 +51,7 @@ class Matched:
 
     @property
     def counts(self) -> dict[str, np.ndarray]:
-        """As `objects.instance_counts`."""
+        """As `objects.instance_measures` takes them, (levels,) each."""
         hits = self.ious[:, None] >= LEVELS
         tp = hits.sum(axis=0)
         return {

@@ -8,7 +8,6 @@ below the largest total overlap is taken (Hungarian method).
 import numpy as np
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
-from scipy.sparse import coo_matrix
 
 from medcli.metrics.bootstrap import divide
 
@@ -22,34 +21,6 @@ def components(mask: np.ndarray) -> np.ndarray:
     return ndimage.label(mask, np.ones((3,) * mask.ndim))[0]
 
 
-def overlaps(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sizes of the true objects (n,), of the predicted ones (m,), and what they share (n, m), in voxels.
-
-    Args:
-        truth, predicted: Object ids of one shape, 0 = background; ids need not be consecutive. Any object is
-            counted once however many parts it has.
-    """
-    true_ids, a = np.unique(truth, return_inverse=True)
-    found_ids, b = np.unique(predicted, return_inverse=True)
-    cells = coo_matrix(
-        (np.ones(truth.size, np.int64), (a.ravel(), b.ravel())), (len(true_ids), len(found_ids))
-    )
-    table = cells.toarray()
-    rows, columns = true_ids != 0, found_ids != 0
-    return table.sum(1)[rows], table.sum(0)[columns], table[np.ix_(rows, columns)]
-
-
-def iou_table(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """(n, m) intersection over union of every true with every predicted object."""
-    sizes, found, shared = overlaps(truth, predicted)
-    return shared / np.maximum(sizes[:, None] + found[None] - shared, 1)
-
-
-def matched(iou: np.ndarray, level: float) -> np.ndarray:
-    """IoU of the matched pairs (k,): at least `level`, one to one, as much overlap as possible in all."""
-    return iou[best_pairs(iou, level)]
-
-
 def best_pairs(iou: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of the matched pairs, (k,) each."""
     allowed = iou >= level
@@ -58,24 +29,11 @@ def best_pairs(iou: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     return rows[kept], columns[kept]
 
 
-def instance_counts(truth: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-    """For one case and each of `IOU_LEVELS`: pairs `tp`, made-up `fp`, missed `fn`, and `iou`, the sum over pairs.
-
-    Four arrays (levels,); sums over cases give the measures of `instance_measures`.
-    """
-    iou = iou_table(truth, predicted)
-    pairs = [matched(iou, level) for level in IOU_LEVELS]
-    tp = np.array([len(one) for one in pairs])
-    return {
-        "tp": tp,
-        "fp": iou.shape[1] - tp,
-        "fn": iou.shape[0] - tp,
-        "iou": np.array([one.sum() for one in pairs]),
-    }
-
-
 def instance_measures(counts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """From counts (..., levels), of one case or summed over cases, values (...); NaN where nothing is there.
+
+    Args:
+        counts: For each of `IOU_LEVELS` pairs `tp`, made-up `fp`, missed `fn`, and `iou`, the sum over pairs.
 
     Returns:
         ap50, ap75, ap50_90: tp / (tp + fp + fn) at IoU 0.5, at 0.75, and the mean from 0.5 to 0.9, as in the

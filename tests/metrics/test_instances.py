@@ -1,10 +1,11 @@
-"""Objects matched by class; measures against the counts of `objects` and against sums by hand."""
+"""Objects matched by class; measures against the plain way of counting and against sums by hand."""
 
 import numpy as np
 import pytest
 
 from medcli.metrics.instances import LEVELS, Matched, Pooled, match_objects, per_case
-from medcli.metrics.objects import instance_counts, instance_measures
+from medcli.metrics.objects import instance_measures
+from tests.dense_objects import instance_counts
 
 
 def drawn(random, count, shape=(40, 50)):

