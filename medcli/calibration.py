@@ -212,7 +212,7 @@ class Operating(_Kept):
 class Calibration(_Kept):
     """Attributes:
     model: SHA-256 of the weights that it belongs to.
-    flips: Whether the predictions were averaged over mirrored images.
+    flips, views: What the predictions were averaged over, as in `predict`.
     asked: The settings that it answers.
     cases, patients: Of the validation part.
     scaling, why: The method in use and the reason.
@@ -226,6 +226,7 @@ class Calibration(_Kept):
 
     model: str
     flips: bool
+    views: int = 0
     asked: Asked
     classes: list[str]
     multi_label: bool
@@ -297,7 +298,18 @@ class Calibration(_Kept):
     @property
     def used(self) -> dict[str, Any]:
         """What of it shapes an output, for the record beside the output."""
-        names = {"flips", "asked", "cases", "patients", "scaling", "why", "operating", "quantiles", "groups"}
+        names = {
+            "flips",
+            "views",
+            "asked",
+            "cases",
+            "patients",
+            "scaling",
+            "why",
+            "operating",
+            "quantiles",
+            "groups",
+        }
         return self.model_dump(mode="json", include=names)
 
     @property
@@ -346,7 +358,10 @@ class Calibration(_Kept):
         if kept.asked == Asked.of(run.config):
             return kept
         validation = Validation.load(run.folder, run.plan.classes)
-        return fit(validation, run.config, run.plan, model=kept.model, flips=kept.flips, records=run.records)
+        return fit(
+            validation, run.config, run.plan,
+            model=kept.model, flips=kept.flips, views=kept.views, records=run.records,
+        )  # fmt: skip
 
 
 RULES = (
@@ -382,6 +397,7 @@ def learn(
         plan,
         model=model or sha256(folder / MODEL),
         flips=config.predict.flips,
+        views=config.predict.views,
         records=read_manifest(folder) if config.evaluate.group_thresholds.columns else (),
     )
     fitted.save(folder)
@@ -420,6 +436,7 @@ def fit(
     *,
     model: str,
     flips: bool,
+    views: int,
     records: Sequence[Record] = (),
 ) -> Calibration:
     """Everything that follows from the validation part, for the settings of `config`.
@@ -445,6 +462,7 @@ def fit(
     return Calibration(
         model=model,
         flips=flips,
+        views=views,
         asked=asked,
         classes=list(plan.classes),
         multi_label=multi_label,

@@ -28,6 +28,8 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _augmentations(config)
     yield from _images_alone(config)
     yield from _autoencoder(config)
+    if config.predict.views and config.task in ("detection", "segmentation"):
+        yield ("predict", "views"), f"is for one answer per image, not for {config.task}; see predict.flips"
     if config.task != "detection" and config.model.one_class:
         yield ("model", "one_class"), f"is for detection, not for {config.task}; leave it out"
 

@@ -238,10 +238,12 @@ class ClassificationJudge:
             ):  # single networks are more extreme than their mean, which is no shift of the data
                 shift, extra["shift"], shifted = shift_section(answers, calibration, validation)
                 sections, notes = [quality, shift, decisions, refusal], shifted + notes
-            if calibration.flips != self.run.config.predict.flips:
+            here = self.run.config.predict
+            if (calibration.flips, calibration.views) != (here.flips, here.views):
                 notes.append(
-                    f"The calibration was learned with predict.flips: {str(calibration.flips).lower()}, unlike here; "
-                    f"remove {FILE} from the run and evaluate again, which learns it anew."
+                    f"The calibration was learned with predict.flips: {str(calibration.flips).lower()} and "
+                    f"predict.views: {calibration.views}, unlike here; remove {FILE} from the run and evaluate "
+                    "again, which learns it anew."
                 )
         return replace(measured, extra=extra, sections=sections, notes=notes)
 

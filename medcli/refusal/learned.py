@@ -38,6 +38,7 @@ class Made(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     overlap: float
     flips: bool
+    views: int = 0
     nms_iou: float
     max_detections: int
     iou_threshold: float
@@ -52,6 +53,7 @@ class Made(BaseModel):
         return cls(
             overlap=chosen.overlap,
             flips=chosen.flips,
+            views=chosen.views,
             nms_iou=chosen.nms_iou,
             max_detections=chosen.max_detections,
             iou_threshold=config.evaluate.iou_threshold,

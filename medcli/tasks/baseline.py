@@ -77,8 +77,8 @@ class Baseline(Classification):
         rows = self._rows(images)
         return list(self._probabilities(self._runner(model, rows))), [(row,) for row in np.nan_to_num(rows)]
 
-    def _variants(self) -> list[tuple[int, ...]]:
-        return [()]  # features of a mirrored image say nothing new
+    def _seen_otherwise(self, images):
+        return ()  # features of a mirrored image say nothing new
 
     def _logits(self, model, images: Sequence[np.ndarray]):
         yield self._runner(model, self._rows(images))

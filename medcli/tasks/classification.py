@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from medcli.config.schema import Config
-from medcli.datasets.classification import ClassificationSet, class_targets, flip_axes
+from medcli.datasets.classification import ClassificationSet, class_targets, flip_axes, view
 from medcli.errors import ConfigError
 from medcli.losses.classification import LOSSES
 from medcli.metrics.bootstrap import mean_of_known
@@ -24,8 +24,6 @@ from medcli.tasks.target import Target, one_hot
 class Classification:
     """See `medcli.tasks.base.Task`."""
 
-    passes_at_end = 2  # calibration; averaged over mirrored images
-
     def __init__(self, config: Config, plan: Plan):
         self.config = config
         self.plan = plan
@@ -35,6 +33,10 @@ class Classification:
         self._runner = Runner()
         self._weights: tf.Tensor | None = None
         self._fair: FairLoss | None = None
+
+    @property
+    def passes_at_end(self) -> int:
+        return 2 + self.config.predict.views  # calibration; averaged over mirrored images and views
 
     def build_model(self):
         return build_model(self.config, self.plan)
@@ -107,13 +109,19 @@ class Classification:
         return self._averaged(model, images, np.concatenate(logits)), features
 
     def _averaged(self, model, images: Sequence[np.ndarray], logits: np.ndarray) -> list[np.ndarray]:
-        """Probabilities; averaged over mirrored images where that is asked for."""
-        total = self._probabilities(logits)
-        variants = self._variants()[1:] if self.config.predict.flips else []
-        for axes in variants:
-            flipped = [np.flip(image, axes) for image in images]
-            total = total + self._probabilities(np.concatenate(list(self._logits(model, flipped))))
-        return list(total / (1 + len(variants)))
+        """Probabilities; averaged over mirrored images and over views where that is asked for."""
+        total, count = self._probabilities(logits), 1
+        for seen in self._seen_otherwise(images):
+            total = total + self._probabilities(np.concatenate(list(self._logits(model, seen))))
+            count += 1
+        return list(total / count)
+
+    def _seen_otherwise(self, images: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        """The images, mirrored and then slightly turned, zoomed and shifted, as `predict.flips` and `views` say."""
+        for axes in self._variants()[1:] if self.config.predict.flips else ():
+            yield [np.flip(image, axes) for image in images]
+        for number in range(self.config.predict.views):
+            yield [view(image, number, flip_axes(self.config, self.plan)) for image in images]
 
     def targets(self, model, image: np.ndarray, *, wanted, most, windows, calibrated) -> list[Target]:
         """The most probable classes."""
