@@ -436,7 +436,7 @@ def fit(
     *,
     model: str,
     flips: bool,
-    views: int,
+    views: int = 0,
     records: Sequence[Record] = (),
 ) -> Calibration:
     """Everything that follows from the validation part, for the settings of `config`.
