@@ -25,6 +25,7 @@ class Task(Protocol):
     plan: Plan
     monitor: str
     """The validation measure, larger is better, that chooses the best weights."""
+
     @property
     def passes_at_end(self) -> int:
         """How often the validation part is predicted once more when training is over, to learn from it."""
