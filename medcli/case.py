@@ -36,6 +36,7 @@ class Case:
     unknown: Classification with several labels: the class names of which nobody said whether they apply.
     boxes: Detection: the true boxes in pixels of the image; None when the case has no annotation at all, which is
         not the same as an image known to be empty, or when they are those of the objects in `masks`.
+    target: Regression: the number to predict, in its own unit; None when unknown.
     masks: Segmentation: label files; one with ids, or several binary ones in the order of the classes. Detection: files
         whose objects are to be found.
     """
@@ -50,6 +51,7 @@ class Case:
     masks: tuple[Source, ...] = ()
     unknown: tuple[str, ...] = ()
     clinical: Mapping[str, str] = field(default_factory=dict)
+    target: float | None = None
 
     def shows(self, classes: Sequence[str]) -> list[float]:
         """1 where a class applies, 0 where it does not, NaN where it is unknown."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from medcli.config.document import Key
-from medcli.config.schema import WINDOWS, Config
+from medcli.config.schema import WHOLE_IMAGES, WINDOWS, Config
 
 
 def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
@@ -16,6 +16,7 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _voxels(config)
     yield from _members(config)
     yield from _classification(config)
+    yield from _regression(config)
     if config.data.objects == "on" and config.data.regions is not None:
         yield ("data", "objects"), "expected auto or off with data.regions: objects do not overlap"
     if config.data.objects == "on" and config.task != "segmentation":
@@ -41,10 +42,10 @@ def _augmentations(config: Config) -> Iterator[tuple[Key, str]]:
     names, key = config.train.augmentations, ("train", "augmentations")
     if names == "auto":
         return
-    if config.task == "classification":
+    if config.task in WHOLE_IMAGES:
         if wrong := [name for name in names if name in ("tilt", "elastic", "mosaic", "mixup", "paste")]:
             hint = "; see train.mix" if wrong[0] == "mixup" else ""
-            yield key, f"`{wrong[0]}` is not for classification{hint}"
+            yield key, f"`{wrong[0]}` is not for {config.task}{hint}"
     elif config.task == "detection":
         odd = [name for name in names if name not in DETECTION_AUGMENTATIONS]
         if odd:
@@ -52,10 +53,11 @@ def _augmentations(config: Config) -> Iterator[tuple[Key, str]]:
     elif set(names) & {"mosaic", "mixup", "paste"}:
         yield key, "expected none of mosaic, mixup and paste, which are for detection"
     elif set(names) & {"shift", "erase"}:
-        yield key, "expected none of shift and erase, which are for classification"
+        yield key, "expected none of shift and erase, which are for classification and regression"
 
 
 CLASSIFICATION_LOSSES = ("auto", "cross_entropy", "focal", "mse", "ordinal")
+REGRESSION_LOSSES = ("auto", "huber", "mae", "mse")
 
 
 def _names(config: Config) -> Iterator[tuple[Key, str]]:
@@ -119,7 +121,11 @@ def _aims(config: Config) -> Iterator[tuple[Key, str]]:
 
 
 def _losses(config: Config) -> Iterator[tuple[Key, str]]:
-    known = {"classification": CLASSIFICATION_LOSSES, "detection": ("auto",)}.get(config.task)
+    known = {
+        "classification": CLASSIFICATION_LOSSES,
+        "regression": REGRESSION_LOSSES,
+        "detection": ("auto",),
+    }.get(config.task)
     if known and config.train.loss not in known:
         names = " or ".join(f"`{name}`" for name in known)
         yield ("train", "loss"), f"expected {names} for {config.task}, got `{config.train.loss}`"
@@ -129,10 +135,12 @@ def _classification(config: Config) -> Iterator[tuple[Key, str]]:
     settings = config.train
     if config.task != "classification":
         for key, usual in (("sampling", "natural"), ("mix", "none")):
-            if getattr(settings, key) != usual:
-                yield ("train", key), f"expected {usual} for {config.task}, got {getattr(settings, key)}"
-    if config.task == "segmentation" and settings.loss == "ordinal":
-        yield ("train", "loss"), "`ordinal` is for classification, not for segmentation"
+            found = getattr(settings, key)
+            if found != usual and (config.task, found) != ("regression", "mixup"):
+                yield ("train", key), f"expected {usual} for {config.task}, got {found}{_why(config.task, found)}"
+    if config.task == "segmentation" and settings.loss in ("ordinal", "mae", "huber"):
+        whose = "classification" if settings.loss == "ordinal" else "regression"
+        yield ("train", "loss"), f"`{settings.loss}` is for {whose}, not for segmentation"
     if (
         settings.loss == "ordinal"
         and config.task == "classification"
@@ -150,6 +158,39 @@ def _classification(config: Config) -> Iterator[tuple[Key, str]]:
         )
 
 
+def _why(task: str, found: str) -> str:
+    """Why a setting of classes, or of both, is refused for numbers."""
+    if task != "regression":
+        return ""
+    return {
+        "balanced": ": numbers have no classes to be drawn equally often",
+        "cutmix": ": a part of another image does not move the number by its share; mixup may be used",
+        "both": ": cutmix does not suit numbers; mixup may be used",
+    }.get(found, "")
+
+
+def _regression(config: Config) -> Iterator[tuple[Key, str]]:
+    target = ("data", "columns", "target")
+    if config.task != "regression":
+        if config.data.columns.target is not None:
+            yield target, f"is for regression, not for {config.task}; leave it out"
+        return
+    if config.data.table is None:
+        yield ("data", "table"), "expected a table with a column of the numbers to predict, got none"
+    elif config.data.columns.target is None:
+        yield target, "expected the column of data.table with the number to predict, such as age, got none"
+    if config.data.format not in ("auto", "table"):
+        yield ("data", "format"), f"expected table for regression, got {config.data.format}"
+    if config.data.columns.label != "auto":
+        yield ("data", "columns", "label"), "is for classes; for regression name data.columns.target instead"
+    if config.data.classes is not None:
+        yield ("data", "classes"), "is for classes, not for regression; leave it out"
+    if config.train.class_weights not in ("auto", "none"):
+        yield ("train", "class_weights"), "expected auto or none for regression, which has no classes"
+    if config.train.label_smoothing:
+        yield ("train", "label_smoothing"), "expected 0 for regression, which has no classes"
+
+
 def _voxels(config: Config) -> Iterator[tuple[Key, str]]:
     if config.task != "segmentation" and config.data.ignore_label is not None:
         yield ("data", "ignore_label"), f"is for segmentation, not for {config.task}; leave it out"
@@ -163,8 +204,8 @@ def _clinical(config: Config) -> Iterator[tuple[Key, str]]:
         yield ("model", "inputs"), f"expected both without data.clinical, got `{inputs}`"
     if not columns:
         return
-    if config.task != "classification":
-        yield ("data", "clinical"), f"is for classification, not for {config.task}; leave it out"
+    if config.task not in WHOLE_IMAGES:
+        yield ("data", "clinical"), f"is for classification and regression, not for {config.task}; leave it out"
     elif config.data.table is None:
         yield ("data", "clinical"), "expected data.table beside it, the table with these columns"
     elif config.model.name == "features" and inputs != "image":
@@ -215,9 +256,9 @@ def _group_columns(config: Config, key: Key, columns: list[str]) -> Iterator[tup
 
 def _members(config: Config) -> Iterator[tuple[Key, str]]:
     model = config.model
-    if config.task != "classification" and (model.descriptors or model.members != 1):
+    if config.task not in WHOLE_IMAGES and (model.descriptors or model.members != 1):
         key = "descriptors" if model.descriptors else "members"
-        yield ("model", key), f"is for classification, not for {config.task}; leave it out"
+        yield ("model", key), f"is for classification and regression, not for {config.task}; leave it out"
     elif model.members == 0 and not model.descriptors:
         yield ("model", "members"), "expected at least 1, or model.descriptors: true beside 0"
 

@@ -21,6 +21,8 @@ WINDOWS = {
     "mediastinum": (-125.0, 225.0),
 }
 """Named CT windows as (low, high) in HU."""
+WHOLE_IMAGES = ("classification", "regression")
+"""Tasks whose networks see whole images and answer once for each."""
 LOWEST_SCORE = 0.01
 """Detection: boxes below this are noise."""
 
@@ -37,6 +39,7 @@ class Columns(Section):
     case: str | None = Field(None, description="Column with the case's name; default: the stem of the image's path.")
     image: str | list[str] = Field("auto", description="Column(s) with the image's path, one per channel; `auto` tries image, file, path, filename, image_path, image_id.")
     label: str | list[str] = Field("auto", description="Column with the class (several, separated by `|`, when multi-label; `No Finding` is none of data.classes), or one 0/1 column per class; `auto` tries label, class, diagnosis, target, category.")
+    target: str | None = Field(None, description="Regression: column with the number to predict, such as age; empty cells leave their case out. docs/regression.md.")
     mask: str | None = Field(None, description="Column with the path of the segmentation mask.")
     patient: str | None = Field(None, description="Column with the patient; default: tries patient, patient_id, PatientID, subject, subject_id.")
     split: str | None = Field(None, description="Column with train, val or test. Not used unless named, since published splits may share patients.")
@@ -51,7 +54,7 @@ class Split(Section):
     folds: Annotated[int, Field(ge=0, le=50)] = Field(0, description="k for k-fold cross-validation, which `medcli train --folds` trains as a whole; 0: one split.")
     fold: Annotated[int, Field(ge=0)] = Field(0, description="Which fold validates (0 to folds - 1).")
     file: Path | None = Field(None, description="CSV with columns case (or patient) and split; its split is used as it is.")
-    stratify: bool = Field(True, description="Keep the classes in like proportion in every part.")
+    stratify: bool = Field(True, description="Keep the classes (regression: fifths of the target) in like proportion in every part.")
 
 
 class Data(Section):
@@ -76,7 +79,7 @@ class Data(Section):
         None,
         description="Class names in order; default: those found, sorted. Segmentation: names of label ids 1, 2, ... in order, or a mapping from name to the id or ids in the file.",
     )
-    clinical: list[str] | dict[str, Literal["auto", "numeric", "categorical"]] = Field([], description="Classification: columns of the table that the network sees beside the image, such as [age, sex], or {age: numeric, sex: categorical}. Numbers are standardised, categories get one input per level; missing values are allowed. docs/clinical.md.")
+    clinical: list[str] | dict[str, Literal["auto", "numeric", "categorical"]] = Field([], description="Classification and regression: columns of the table that the network sees beside the image, such as [age, sex], or {age: numeric, sex: categorical}. Numbers are standardised, categories get one input per level; missing values are allowed. docs/clinical.md.")
     uncertain: Literal["missing", "present", "absent"] = Field("missing", description="Classification with one 0/1 column per class: what -1 means (CheXpert's uncertain). missing: nobody knows, so this label of this case counts neither in training nor in evaluation.")
     unlabelled: Literal["missing", "absent"] = Field("missing", description="Classification with one 0/1 column per class: what an empty cell or NaN means. absent: what is not mentioned is not there, as in labels from reports.")
     regions: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)] | None = Field(
@@ -100,7 +103,7 @@ class Preprocess(Section):
     """What is done to every image, in training and in prediction alike."""
 
     spacing: Literal["auto", "native"] | list[Positive] = Field("auto", description="Target spacing in mm, in the order of the axes (plane, row, column) or (row, column). auto: volumes to the median spacing (the 10th percentile on a strongly anisotropic axis), pictures stay native.")
-    size: Literal["auto", "native"] | list[Count] = Field("auto", description="Rows and columns that pictures are brought to for classification and detection. auto: from the median size, at most 224 (classification) or 640 (detection). Segmentation stays native unless a size is given.")
+    size: Literal["auto", "native"] | list[Count] = Field("auto", description="Rows and columns that pictures are brought to for classification, regression and detection. auto: from the median size, at most 224 or, for detection, 640. Segmentation stays native unless a size is given.")
     keep_aspect: bool = Field(True, description="Pad to the target size rather than stretch.")
     crop: Literal["auto", "none", "foreground"] = Field("auto", description="Cut away the empty border. auto: only for volumes with a zero border.")
     color: Literal["auto", "grey", "rgb"] = Field("auto", description="auto: RGB where any image differs between its colour channels, else grey.")
@@ -120,8 +123,8 @@ class Preprocess(Section):
 class Model(Section):
     """The network."""
 
-    name: str = Field("auto", description="auto (resnet18, yolo or unet by task), cnn, resnet18, yolo, unet, a network of keras.applications such as DenseNet121, features: a classifier of classic features, the baseline to beat, or autoencoder: learns normal images only and scores what is unlike them (docs/unsupervised.md).")
-    classifier: Literal["logistic", "boosting"] = Field("logistic", description="features: logistic regression or gradient-boosted trees; how strongly they are held back is chosen by cross-validation within the training part, by patient.")
+    name: str = Field("auto", description="auto (resnet18, yolo or unet by task), cnn, resnet18, yolo, unet, a network of keras.applications such as DenseNet121, features: a classifier (or regression) of classic features, the baseline to beat, or autoencoder: learns normal images only and scores what is unlike them (docs/unsupervised.md).")
+    classifier: Literal["logistic", "boosting"] = Field("logistic", description="features: logistic regression (task regression: ridge regression) or gradient-boosted trees; how strongly they are held back is chosen by cross-validation within the training part, by patient.")
     weights: str = Field("none", description="none, imagenet (keras.applications only), or the path of a run folder or model.keras to start from.")
     width: Auto | Count = Field("auto", description="Filters of the first stage (cnn, resnet18, unet); auto: 32, for a U-Net on volumes 16, or what train.memory_gb and train.max_minutes allow.")
     stages: Auto | Count = Field("auto", description="Number of resolutions (unet) or stages (cnn, resnet18); the detector: 3 (strides 8, 16 and 32 pixels) or 4 (also 4, for small objects; about twice the time). auto: for the detector 4 when at least a quarter of the boxes are smaller than 16 pixels in its input.")
@@ -131,8 +134,8 @@ class Model(Section):
     norm: Literal["batch", "instance", "none"] = Field("batch", description="Normalisation layer.")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Dropout before the last layer.")
     encoder: Literal["plain", "residual"] = Field("plain", description="U-Net: two convolutions per resolution, or residual blocks, more of them the coarser (1, 3, 4, 6, 6, ...) with a lighter decoder.")
-    members: Annotated[int, Field(ge=0, le=32)] = Field(1, description="Classification: networks trained side by side, each by its own loss; their logits are averaged. Time and memory grow with their number. 0: the descriptors alone.")
-    descriptors: bool = Field(False, description="Classification of pictures: one more member, linear in measures of the dark object in the middle: size, outline, asymmetry, colours, texture (dermoscopy).")
+    members: Annotated[int, Field(ge=0, le=32)] = Field(1, description="Classification and regression: networks trained side by side, each by its own loss; their logits are averaged. Time and memory grow with their number. 0: the descriptors alone.")
+    descriptors: bool = Field(False, description="Classification and regression of pictures: one more member, linear in measures of the dark object in the middle: size, outline, asymmetry, colours, texture (dermoscopy).")
     inputs: Literal["both", "image", "table"] = Field("both", description="With data.clinical: what the network sees, the image, the columns of the table, or both; one prepared folder serves all three.")
     planes: Literal["auto", "all"] | Count = Field("auto", description="Segmentation of volumes: all: a 3D network; an odd number k: a 2D network that sees k neighbouring planes and answers for the middle one (1: plain 2D, 3 or 5: 2.5D), with patches of rows and columns. auto: all, but 3 where planes are more than 3 times as far apart as pixels and there are fewer than a third as many of them as rows or columns.")
     deep_supervision: bool = Field(True, description="U-Net: also learn from the lower resolutions.")
@@ -154,7 +157,7 @@ class Train(Section):
     """How the network learns."""
 
     learn_from: Literal["labels", "images"] = Field("labels", description="labels, or images alone (self-supervised, a start for later training: what `medcli pretrain` sets); see docs/unsupervised.md.")
-    loss: Literal["auto", "cross_entropy", "focal", "mse", "ordinal", "dice", "dice_cross_entropy", "tversky_cross_entropy", "boundary_cross_entropy", "centreline_dice_cross_entropy"] = Field("auto", description="auto: cross_entropy, dice_cross_entropy (segmentation), box losses (detection; fixed). ordinal: classification of grades, data.classes from the lowest to the highest: the further off, the dearer. Segmentation only: dice and what follows; tversky_cross_entropy counts a missed voxel more than a false one, boundary_cross_entropy the voxels beside another label four times, centreline_dice_cross_entropy whether vessels are whole.")
+    loss: Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber", "ordinal", "dice", "dice_cross_entropy", "tversky_cross_entropy", "boundary_cross_entropy", "centreline_dice_cross_entropy"] = Field("auto", description="auto: cross_entropy, huber (regression), dice_cross_entropy (segmentation), box losses (detection; fixed). mae, huber: regression only, which also has mse; on the standardised target. ordinal: classification of grades, data.classes from the lowest to the highest: the further off, the dearer. Segmentation only: dice and what follows; tversky_cross_entropy counts a missed voxel more than a false one, boundary_cross_entropy the voxels beside another label four times, centreline_dice_cross_entropy whether vessels are whole.")
     epochs: Auto | Count = Field("auto", description="Passes over the training cases; auto: by the number of cases.")
     steps_per_epoch: Auto | Count = Field("auto", description="Batches per epoch; auto: every case once (segmentation: as many patches as cover the cases).")
     max_minutes: Positive | None = Field(None, description="Time budget in minutes; the schedule is shortened so that it ends in time. Segmentation: batch and width, where they are auto, are lowered if else hardly a step would fit.")
@@ -171,15 +174,15 @@ class Train(Section):
     clip_norm: Positive | None = Field(12.0, description="Largest global norm of the gradient.")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="Decay of the moving average of the weights that validation and prediction use; 0: none.")
     swa: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Stochastic weight averaging: share of the epochs at the end whose weights are averaged, with the learning rate held where the schedule is then (0.25 is usual); statistics of batch normalisation are taken anew. 0: none.")
-    freeze_epochs: Auto | Annotated[int, Field(ge=0)] = Field("auto", description="With model.weights: epochs in the beginning in which only the new layers learn. auto: classification a tenth of the epochs, else 0.")
-    backbone_rate: Auto | Annotated[float, Field(gt=0, le=1)] = Field("auto", description="With model.weights: learning rate of the first layer as a share of that of the new ones; it rises geometrically from layer to layer. auto: classification 0.1, else 1.")
+    freeze_epochs: Auto | Annotated[int, Field(ge=0)] = Field("auto", description="With model.weights: epochs in the beginning in which only the new layers learn. auto: classification and regression a tenth of the epochs, else 0.")
+    backbone_rate: Auto | Annotated[float, Field(gt=0, le=1)] = Field("auto", description="With model.weights: learning rate of the first layer as a share of that of the new ones; it rises geometrically from layer to layer. auto: classification and regression 0.1, else 1.")
     class_weights: Literal["auto", "none", "balanced"] | list[Positive] = Field("auto", description="auto: balanced when the rarest class has less than a third of its even share.")
     sampling: Literal["natural", "balanced"] = Field("natural", description="Classification: balanced: every class is drawn equally often (within a class every patient); several labels per case: the rarer its rarest label, the more often.")
-    mix: Literal["none", "mixup", "cutmix", "both"] = Field("none", description="Classification: two samples made one, their targets alike. mixup: a weighted mean; cutmix: a rectangle of the one in the other; both: half of the batches each.")
+    mix: Literal["none", "mixup", "cutmix", "both"] = Field("none", description="Classification, and regression with mixup: two samples made one, their targets alike. mixup: a weighted mean; cutmix: a rectangle of the one in the other; both: half of the batches each.")
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Share of the target spread over all classes.")
     augment: Literal["auto", "none", "light", "medium", "strong"] = Field("auto", description="Strength of the augmentation; auto: medium.")
-    augmentations: Auto | list[Literal["rotate", "scale", "tilt", "elastic", "bias_field", "blur", "low_resolution", "noise", "brightness", "contrast", "gamma", "inverted_gamma", "mosaic", "mixup", "paste", "shift", "erase"]] = Field("auto", description="Which changes augmentation may make, as often and as far as `augment` says. Detection: mosaic (four cases in one), scale, brightness, contrast, mixup (another case shines through), paste (objects of other cases put in: their outlines where there are masks, else rectangles with soft borders); auto: paste where a class or objects are rare, mixup for medium and large. Segmentation and classification: each as often and as far as `augment` says (segmentation: tilt: volumes also out of their planes; elastic: only with strong; classification: shift; erase: a rectangle is blanked). auto: by the kind of image: gamma not for CT, bias_field for MR, tilt for nearly isotropic volumes. docs/augmentation.md.")
-    flips: Auto | list[Literal["plane", "row", "column"]] = Field("auto", description="Axes that may be mirrored in training; auto: what the task and the modality allow (columns for classification of radiographs, all for microscopy, dermoscopy and segmentation).")
+    augmentations: Auto | list[Literal["rotate", "scale", "tilt", "elastic", "bias_field", "blur", "low_resolution", "noise", "brightness", "contrast", "gamma", "inverted_gamma", "mosaic", "mixup", "paste", "shift", "erase"]] = Field("auto", description="Which changes augmentation may make, as often and as far as `augment` says. Detection: mosaic (four cases in one), scale, brightness, contrast, mixup (another case shines through), paste (objects of other cases put in: their outlines where there are masks, else rectangles with soft borders); auto: paste where a class or objects are rare, mixup for medium and large. Segmentation, classification and regression: each as often and as far as `augment` says (segmentation: tilt: volumes also out of their planes; elastic: only with strong; the others: shift; erase: a rectangle is blanked). auto: by the kind of image: gamma not for CT, bias_field for MR, tilt for nearly isotropic volumes. docs/augmentation.md.")
+    flips: Auto | list[Literal["plane", "row", "column"]] = Field("auto", description="Axes that may be mirrored in training; auto: what the task and the modality allow (columns for classification and regression of radiographs, all for microscopy, dermoscopy and segmentation).")
     keep: Literal["best", "last"] = Field("best", description="Which weights the run keeps: those of the best validation, or the last. With few validation cases the best is largely the luckiest, and its validation result too good; the last are not chosen by them.")
     early_stopping: int | None = Field(None, description="Stop after so many validations without improvement; none: never. Needs keep: best.")
     validate_every: Auto | Count = Field("auto", description="Epochs between validations; auto: about 20 validations in all.")
@@ -306,7 +309,7 @@ class Card(Section):
 class Explain(Section):
     """How single answers are explained."""
 
-    methods: Auto | Annotated[list[Literal["gradcam", "gradcam++", "layercam", "ig", "occlusion"]], Field(min_length=1)] = Field("auto", description="Class activation maps (gradcam, gradcam++, layercam), integrated gradients (ig), occlusion. auto: gradcam, ig and occlusion for classification, layercam and ig otherwise.")
+    methods: Auto | Annotated[list[Literal["gradcam", "gradcam++", "layercam", "ig", "occlusion"]], Field(min_length=1)] = Field("auto", description="Class activation maps (gradcam, gradcam++, layercam), integrated gradients (ig), occlusion. auto: gradcam, ig and occlusion for classification and regression, layercam and ig otherwise.")
     layer: str = Field("auto", description="Layer that the class activation maps look at; auto: the last one whose shortest side has at least 7 positions (a detector: the backbone's at the stride of the box; a U-Net: of the encoder).")
     baseline: Literal["auto", "blur", "mean"] = Field("auto", description="What stands for no evidence: the image strongly blurred, or its mean. auto: whichever lowers the probability more.")
     top: Count = Field(1, description="How many answers of an image are explained: classes, boxes or regions, the strongest first.")
@@ -319,7 +322,7 @@ class Explain(Section):
 class Config(Section):
     """One job: the data, what is done to them, the network, its training, and how it is judged and used."""
 
-    task: Literal["classification", "detection", "segmentation"] = Field(description="What the network learns.")
+    task: Literal["classification", "regression", "detection", "segmentation"] = Field(description="What the network learns.")
     name: str | None = Field(None, description="Name of the job; default: the config's file name.")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="Every random choice follows from this.")
     deterministic: bool = Field(False, description="Two runs give equal weights to the bit on one machine; slower.")

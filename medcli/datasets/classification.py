@@ -1,4 +1,4 @@
-"""Training samples for classification: whole pictures or volumes, augmented a batch at a time."""
+"""Training samples for classification and regression: whole pictures or volumes, augmented a batch at a time."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -21,7 +21,7 @@ from medcli.datasets.augment import (
 from medcli.datasets.draw import Draw, EachOnce
 from medcli.datasets.mix import mix
 from medcli.datasets.store import image_store, sample_seed
-from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.plan import Plan, Target
 from medcli.preprocessing.prepared import Prepared, Record
 
 
@@ -36,11 +36,22 @@ def class_targets(records: Sequence[Record], plan: Plan) -> np.ndarray:
     return targets
 
 
+def number_targets(records: Sequence[Record], target: Target) -> np.ndarray:
+    """(cases, 1) float32, standardised as the plan says."""
+    values = np.array([[np.nan if record.target is None else record.target] for record in records])
+    return ((values - target.mean) / target.sd).astype(np.float32)
+
+
+def network_targets(records: Sequence[Record], plan: Plan) -> np.ndarray:
+    """What the network's outputs are compared with, (cases, outputs) float32."""
+    return class_targets(records, plan) if plan.target is None else number_targets(records, plan.target)
+
+
 def flip_axes(config: Config, plan: Plan) -> set[str]:
     """Axes that may be mirrored. Radiographs have an upper end, so grey pictures are only mirrored left to right."""
     if config.train.flips != "auto":
         return set(config.train.flips)
-    if plan.task == "classification" and plan.color != "rgb":
+    if plan.whole_images and plan.color != "rgb":
         return {"column"}
     return {"plane", "row", "column"}
 
@@ -97,7 +108,7 @@ class ClassificationSet:
         strength = "medium" if config.train.augment == "auto" else config.train.augment
         self._chances = CHANCES[strength]
         self._images = image_store(prepared, records, config.train.cache_gb)
-        targets = class_targets(records, plan)
+        targets = network_targets(records, plan)
         self._targets = tf.constant(targets if members is None else np.concatenate([targets, members], 1))
         self._shape = tuple(int(n) for n in self._images.shapes[0])
         self._clinical: tf.Tensor | None = None

@@ -22,7 +22,7 @@ Layout = tuple[Callable[[Data, str], Found], tuple[str, ...]]
 
 LAYOUTS: Mapping[str, Layout] = {
     "folders": (folders.find, ("classification",)),
-    "table": (table.find, ("classification", "detection", "segmentation")),
+    "table": (table.find, ("classification", "regression", "detection", "segmentation")),
     "npz": (npz.find, ("classification", "segmentation")),
     "cifar": (cifar.find, ("classification",)),
     "voc": (voc.find, ("detection",)),
@@ -35,6 +35,8 @@ LAYOUTS: Mapping[str, Layout] = {
 """`data.format` to what finds its cases (given the data section and the task), and the tasks it serves."""
 
 
+LIKE_CLASSES = 4
+"""Up to so many different numbers in a table of many cases may be codes."""
 ONE_CLASS = "object"
 """Name of the class that all are with `model.one_class`."""
 
@@ -104,6 +106,8 @@ def discover(config: Config, *, for_training: bool = True, torn_patients: bool =
         _name_normal(found)
     elif config.task == "classification" and for_training and layout != "images":
         _check_classes(found)
+    elif config.task == "regression" and for_training:
+        _check_targets(found)
     if config.model.one_class:
         _join_classes(found)
     if data.planes:
@@ -171,6 +175,23 @@ def _name_normal(found: Found) -> None:
     normal = "normal" if name == UNLABELLED else name
     found.classes = [normal, ABNORMAL]
     found.cases = [replace(case, classes=(normal,)) for case in found.cases]
+
+
+def _check_targets(found: Found) -> None:
+    """At least two different numbers must occur; so few of them that they look like classes are told."""
+    values = {case.target for case in found.cases}
+    name = (found.classes or ["target"])[0]
+    if len(values) < 2:
+        raise DataError(
+            f"all {len(found.cases)} cases have the same number in the column {name} (data.columns.target); "
+            "regression needs at least two different ones."
+        )
+    if len(values) <= LIKE_CLASSES < len(found.cases) / 4:
+        found.warn(
+            "",
+            "",
+            f"the column {name} holds only {len(values)} different numbers; if they are codes, use task: classification.",
+        )
 
 
 def _check_classes(found: Found) -> None:

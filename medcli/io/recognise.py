@@ -24,6 +24,7 @@ def recognise(data: Data, task: str) -> str:
 
 _LOOKED_FOR = {
     "classification": "class folders, a CSV table (data.table), a .npz file",
+    "regression": "a CSV table (data.table) with a column of numbers (data.columns.target)",
     "detection": "VOC XML (Annotations/*.xml), COCO JSON, YOLO text (data.yaml, labels/*.txt),"
     " a table of boxes (data.table), masks of objects (a pattern with {case} in data.labels)",
     "segmentation": "patterns with {case} in data.images and data.labels, nnU-Net's dataset.json,"
@@ -56,7 +57,7 @@ def _by_settings(data: Data, task: str) -> str | None:
             if _holds(folder, ".txt")
             else None
         )
-    return "table" if task == "classification" and data.table else None
+    return "table" if task in ("classification", "regression") and data.table else None
 
 
 def _by_folder(data: Data, task: str) -> str | None:

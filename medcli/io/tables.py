@@ -24,6 +24,7 @@ class Table:
         case, patient, split, mask: Column names, None where there is none.
         images: Columns with image paths, one per channel; empty when there is none.
         labels: Label columns; empty when there is none.
+        target: Column with the number to predict, None where there is none.
         groups: Columns to report by.
         clinical: Columns that the network sees.
     """
@@ -38,6 +39,7 @@ class Table:
     split: str | None
     groups: tuple[str, ...]
     clinical: tuple[str, ...] = ()
+    target: str | None = None
 
     def cell(self, row: dict[str, str], column: str | None) -> str:
         """The text without surrounding blanks; "" when the column or the cell is missing."""
@@ -93,6 +95,7 @@ def open_table(data: Data, name: str) -> Table:
         split=_named(columns.split, "split", present, path),
         groups=tuple(_named(group, "groups", present, path) or "" for group in columns.groups),
         clinical=tuple(data.clinical),
+        target=_named(columns.target, "target", present, path),
     )
     _check_clinical(table, present)
     return table
@@ -102,6 +105,7 @@ def _check_clinical(table: Table, present: Sequence[str]) -> None:
     """Raises ConfigError for a column that is absent, or that tells what is to be predicted, or who it is."""
     taken = (
         dict.fromkeys(table.labels, "the label, which is to be predicted")
+        | {table.target: "the number that is to be predicted"}
         | {table.split: "the part"}
         | {table.patient: "the patient", table.case: "the case's name", table.mask: "the mask"}
         | dict.fromkeys(table.images, "the image's path")

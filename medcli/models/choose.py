@@ -14,7 +14,7 @@ from medcli.models.resnet import build_resnet18
 from medcli.models.unet import build_unet
 from medcli.preprocessing.plan import Plan
 
-BY_TASK = {"classification": "resnet18", "detection": "yolo", "segmentation": "unet"}
+BY_TASK = {"classification": "resnet18", "regression": "resnet18", "detection": "yolo", "segmentation": "unet"}
 
 
 def resolve(settings: Model, plan: Plan) -> Model:
@@ -23,7 +23,7 @@ def resolve(settings: Model, plan: Plan) -> Model:
     volumes = plan.task == "segmentation" and plan.dimensions == 3 and plan.planes is None
     usual = plan.width or (16 if volumes else 32)
     width = usual if settings.width == "auto" else settings.width
-    residual = len(plan.strides) - 1 if plan.task == "classification" and plan.strides else 4
+    residual = len(plan.strides) - 1 if plan.whole_images and plan.strides else 4
     stages = (
         {"cnn": 2, "resnet18": residual, "autoencoder": 3}.get(name, plan.stages)
         if settings.stages == "auto"
@@ -60,8 +60,8 @@ def build_network(config: Config, plan: Plan) -> keras.Model:
     """One network by its name; see `build_model`."""
     settings = resolve(config.model, plan)
     assert settings.width != "auto" and settings.stages != "auto"  # decided just now
-    match plan.task, settings.name:
-        case "classification", "cnn":
+    match "whole images" if plan.whole_images else plan.task, settings.name:
+        case "whole images", "cnn":
             return build_cnn(
                 _whole(plan),
                 plan.num_classes,
@@ -70,7 +70,7 @@ def build_network(config: Config, plan: Plan) -> keras.Model:
                 activation=settings.activation,
                 dropout=settings.dropout,
             )
-        case "classification", "resnet18":
+        case "whole images", "resnet18":
             return build_resnet18(
                 _whole(plan),
                 plan.num_classes,
@@ -81,7 +81,7 @@ def build_network(config: Config, plan: Plan) -> keras.Model:
                 norm=settings.norm,
                 dropout=settings.dropout,
             )
-        case "classification", "autoencoder":
+        case "whole images", "autoencoder" if plan.target is None:
             return build_autoencoder(
                 _whole(plan),
                 width=settings.width,
@@ -89,7 +89,7 @@ def build_network(config: Config, plan: Plan) -> keras.Model:
                 activation=settings.activation,
                 norm=settings.norm,
             )
-        case "classification", "features":
+        case "whole images", "features":
             if settings.weights != "none":
                 raise ConfigError(
                     f"model.weights: features are fitted from nothing, expected none, got {settings.weights}."
@@ -113,7 +113,7 @@ def build_network(config: Config, plan: Plan) -> keras.Model:
                 encoder=settings.encoder,
                 deep_supervision=settings.deep_supervision,
             )
-        case "classification", name:
+        case "whole images", name:
             from medcli.models.applications import build_application
 
             return build_application(

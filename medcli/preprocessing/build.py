@@ -45,6 +45,7 @@ from medcli.preprocessing.plan import Plan, load_plan, save_plan
 from medcli.preprocessing.planning import Evidence, make_plan
 from medcli.preprocessing.prepared import MANIFEST, Record, write_manifest
 from medcli.preprocessing.scan import Scan, Seen, Signatures, append_scans, load_scans, scan_cases
+from medcli.preprocessing.targets import FIFTHS, settle_target, strata
 from medcli.preprocessing.workers import bytes_on_disk, bytes_to_prepare, bytes_to_scan, over_cases
 from medcli.progress import Progress, ignore
 
@@ -227,7 +228,7 @@ class _Build:
         if self.config.task == "detection" and any(entry.case.masks for entry in seen):
             return self._object_rule(found, seen)
         if self.config.task != "segmentation":
-            return LabelRule(list(found.classes or []), [], "as the data say, in this order")
+            return LabelRule(list(found.classes or []), [], _named(self.config))
         ids = {value for entry in seen for value in entry.scan.labels}
         per_object = self.config.data.labels_are == "instances" and isinstance(self.config.data.labels, str)
         separate = not per_object and any(len(entry.case.masks) > 1 for entry in seen)
@@ -278,6 +279,10 @@ class _Build:
             columns = settle(self.config.data.clinical, [entry.case.clinical for entry in training])
             reasons = plan.reasons | {"clinical": "; ".join(column.in_words for column in columns)}
             plan = plan.model_copy(update={"clinical": columns, "reasons": reasons})
+        if self.config.task == "regression":
+            target = settle_target(plan.classes[0], targets_of(training))
+            reasons = plan.reasons | {"target": target.in_words}
+            plan = plan.model_copy(update={"target": target, "reasons": reasons})
         plan = plan.model_copy(update={"reasons": {"split": division.reason, **plan.reasons}})
         return self._measured(plan, training)
 
@@ -384,16 +389,23 @@ def _reusable(keys: Sequence[str], plan: Plan, out: Path) -> dict[str, Done]:
 
 def members_of(seen: Sequence[Seen], task: str, rule: LabelRule) -> list[splits.Member]:
     groups = checks.same_groups(seen)
+    fifths = strata(targets_of(seen)) if task == "regression" else [""] * len(seen)
     return [
         splits.Member(
             case=entry.case.name,
             group=groups[entry.case.patient],
             patient=entry.case.patient,
-            stratum=_stratum(entry, task, rule),
+            stratum=fifth or _stratum(entry, task, rule),
             given=entry.case.split,
+            strata_of=FIFTHS if fifth else "classes",
         )
-        for entry in seen
+        for entry, fifth in zip(seen, fifths, strict=True)
     ]
+
+
+def targets_of(seen: Sequence[Seen]) -> list[float]:
+    """Regression: the number of every case; those without one were left out."""
+    return [entry.case.target for entry in seen if entry.case.target is not None]
 
 
 def _stratum(entry: Seen, task: str, rule: LabelRule) -> str:
@@ -423,7 +435,7 @@ def _record(
         patient=case.patient,
         split=division.split[case.name],
         fold=division.fold.get(case.name),
-        classes=case.classes if plan.task == "classification" else present,
+        classes=case.classes if plan.whole_images else present,
         key=key,
         shape=result.shape,
         original_shape=scan.shape,
@@ -435,7 +447,15 @@ def _record(
         groups=dict(case.groups),
         clinical=dict(case.clinical),
         unknown=case.unknown,
+        target=case.target,
     )
+
+
+def _named(config: Config) -> str:
+    """Why the classes are called so."""
+    if config.task == "regression":
+        return "one number, the column data.columns.target"
+    return "as the data say, in this order"
 
 
 def _died(case: Case, death: WorkerDied) -> str:

@@ -156,7 +156,7 @@ def already_there(key: str, plan: Plan, folder: Path) -> Done | None:
     try:
         image = np.load(image_path(folder, key), mmap_mode="r", allow_pickle=False)
         label = None
-        if plan.task != "classification":
+        if not plan.whole_images:
             label = np.load(label_path(folder, key), allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None

@@ -87,7 +87,7 @@ def class_gaps(
     """
     if not training:
         raise DataError("No case is left for training; check data.split and problems.csv.")
-    if task == "segmentation" or list(classes) == [UNLABELLED] or normal_only:
+    if task in ("segmentation", "regression") or list(classes) == [UNLABELLED] or normal_only:
         return []
     kinds = {entry.case.classes for entry in training} if task == "classification" else set()
     if task == "classification" and len(kinds) < 2:
@@ -190,6 +190,8 @@ def _kind(axes: int) -> str:
 def _no_label(case: Case, task: str, multi_label: bool) -> str:
     if task == "classification" and not case.classes and not multi_label:
         return "no class is known for it; add it to the table or leave the image out."
+    if task == "regression" and case.target is None:
+        return "it has no target; add one to the table or leave the image out."
     if task == "detection" and case.boxes is None and not case.masks:
         return "it has no annotation; add one (without boxes if the image is empty) or leave the image out."
     if task == "segmentation" and not case.masks:
@@ -313,4 +315,4 @@ def duplicate_problems(seen: Sequence[Seen], split: dict[str, str], root: Path) 
 def _label(entry: Seen) -> tuple:
     boxes = entry.case.boxes
     corners = () if boxes is None else tuple(map(tuple, boxes.corners.tolist()))
-    return entry.case.classes, corners, tuple(sorted(entry.scan.labels.items()))
+    return entry.case.classes, entry.case.target, corners, tuple(sorted(entry.scan.labels.items()))

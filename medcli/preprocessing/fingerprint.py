@@ -10,6 +10,7 @@ import numpy as np
 
 from medcli.case import Case
 from medcli.preprocessing.scan import LEVELS, Scan, Seen, Values
+from medcli.preprocessing.targets import spread
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,10 @@ def _pairs(levels: Sequence[float]) -> list[tuple[float, float]]:
 
 
 def fingerprint(seen: Sequence[Seen], classes: Sequence[str]) -> dict[str, Any]:
-    """Sizes, spacings, values, class balance and box sizes of these cases, as plain numbers for JSON."""
+    """Sizes, spacings, values, class balance (or the target's spread) and box sizes of these cases, as plain numbers
+    for JSON."""
     cases, scans = [entry.case for entry in seen], [entry.scan for entry in seen]
+    targets = [case.target for case in cases if case.target is not None]
     return {
         "cases": len(cases),
         "patients": len({case.patient for case in cases}),
@@ -75,7 +78,8 @@ def fingerprint(seen: Sequence[Seen], classes: Sequence[str]) -> dict[str, Any]:
         "spacings_mm": _spread([scan.spacing for scan in scans if scan.spacing]),
         "foreground_share": _spread([(scan.foreground,) for scan in scans]),
         "intensities": _intensities(scans),
-        "classes": _class_balance(cases, scans, classes),
+        "classes": {} if targets else _class_balance(cases, scans, classes),
+        **({"target": {"name": classes[0]} | spread(targets)} if targets else {}),
         "boxes": _boxes(cases, classes),
     }
 

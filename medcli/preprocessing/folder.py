@@ -74,7 +74,7 @@ def is_intact(record: Record, plan: Plan, out: Path) -> bool:
     """Whether the arrays of a finished case are still there, told by their sizes alone."""
     try:
         whole = image_path(out, record.key).stat().st_size > 4 * plan.channels * math.prod(record.shape)
-        return whole and (plan.task == "classification" or label_path(out, record.key).stat().st_size > 0)
+        return whole and (plan.whole_images or label_path(out, record.key).stat().st_size > 0)
     except OSError:
         return False
 

@@ -10,6 +10,7 @@ from medcli.preprocessing.folder import SCANS
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.preprocessing.scan import load_scans
 from medcli.preprocessing.splits import Member, divide, like
+from medcli.preprocessing.targets import FIFTHS, strata
 
 
 def in_fold(prepared: Prepared, settings: Split, seed: int) -> Prepared:
@@ -22,7 +23,8 @@ def in_fold(prepared: Prepared, settings: Split, seed: int) -> Prepared:
     """
     fold = folds_of(prepared, settings, seed)
     records = [_placed(record, fold.get(record.case), settings.fold) for record in prepared.records]
-    reason = f"{settings.folds} folds of patients{like(settings)}; fold {settings.fold} validates"
+    what = "classes" if prepared.plan.target is None else FIFTHS
+    reason = f"{settings.folds} folds of patients{like(settings, what)}; fold {settings.fold} validates"
     plan = prepared.plan.model_copy(update={"reasons": prepared.plan.reasons | {"split": reason}})
     return replace(prepared, plan=plan, records=tuple(records))
 
@@ -36,9 +38,11 @@ def folds_of(prepared: Prepared, settings: Split, seed: int) -> dict[str, int]:
     groups = joined(
         (record.patient, content) for record, content in zip(pool, _contents(prepared, pool), strict=True)
     )
+    targets = [record.target for record in pool if record.target is not None]
+    alike = ["|".join(sorted(record.classes)) for record in pool] if not targets else strata(targets)
     members = [
-        Member(record.case, groups[record.patient], record.patient, "|".join(sorted(record.classes)))
-        for record in pool
+        Member(record.case, groups[record.patient], record.patient, stratum)
+        for record, stratum in zip(pool, alike, strict=True)
     ]
     return divide(sorted(members, key=lambda member: member.case), settings, seed)
 

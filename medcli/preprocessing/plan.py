@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from medcli.clinical import ClinicalColumn, width
+from medcli.config.schema import WHOLE_IMAGES
 from medcli.errors import RunError
 from medcli.files import plain, write_text
 
@@ -29,13 +30,41 @@ class Intensity(BaseModel):
     percentiles: tuple[float, float] = (0.5, 99.5)
 
 
+class Target(BaseModel):
+    """The number that a regression predicts, as it is in the training part, in its own unit.
+
+    The network learns (x - mean) / sd.
+
+    Attributes:
+        name: Its column.
+        cases: That it was measured on.
+        mean, sd: Of these (sd over n).
+        low, high: Least and largest.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    cases: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+    @property
+    def in_words(self) -> str:
+        return (
+            f"{self.cases} training cases with {self.name} {self.low:.4g} to {self.high:.4g}, mean {self.mean:.4g}, "
+            f"standard deviation {self.sd:.4g}; learned as (x - mean) / standard deviation"
+        )
+
+
 class Plan(BaseModel):
     """Decisions for one data set. Written as YAML, may be edited before training.
 
     Attributes:
         dimensions: 2 for pictures, 3 for volumes.
         classes: Class names in order. Segmentation: of the label ids 1, 2, ...; 0 is background and has no name here;
-            with `regions` the names of these.
+            with `regions` the names of these. Regression: the name of the target.
         labels: Segmentation with regions: names of the label ids 1, 2, ...
         regions: Segmentation: for every class its label ids, where classes overlap; empty: label i is class i - 1.
         label_ids: Segmentation: for each label the values in the label files that mean it (with several masks per case:
@@ -44,7 +73,8 @@ class Plan(BaseModel):
             a file. None: the annotation has boxes.
         ignore_label: Segmentation: the value in the label files of voxels that nobody labelled; None: all are.
         multi_label: Classification: several classes may apply to one case.
-        clinical: Classification: columns of the table that the network sees beside the image.
+        clinical: Classification and regression: columns of the table that the network sees beside the image.
+        target: Regression: what is predicted, and how it is scaled.
         channels: Channels of a prepared image.
         color: How pictures become channels: "grey", "rgb", or "as_is" for volumes and multi-channel input.
         reorient: Volumes are brought to the closest axis order and direction plane = inferior to superior,
@@ -63,7 +93,7 @@ class Plan(BaseModel):
         width: U-Net: filters of the first stage where `model.width` is auto; None: by the kind of network.
         cost: Segmentation: what training is expected to take (`medcli.preprocessing.network_cost`): parameters, GFLOP
             of a patch forward, memory in GB, seconds of a step, and steps in `train.max_minutes`.
-        strides: U-Net: stride per axis on entering each stage; the first is all ones. Classification: of the residual
+        strides: U-Net: stride per axis on entering each stage; the first is all ones. Classification and regression: of the residual
             network's stem, and then on entering each stage; empty: plans of earlier versions.
         planes: Segmentation of volumes by a 2D network: how many neighbouring planes it sees (odd; it answers for the
             middle one), also the first number of `patch`; None: the network has as many axes as the images.
@@ -73,7 +103,7 @@ class Plan(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid")
-    task: Literal["classification", "detection", "segmentation"]
+    task: Literal["classification", "regression", "detection", "segmentation"]
     dimensions: Literal[2, 3]
     classes: list[str]
     labels: list[str] = []
@@ -83,6 +113,7 @@ class Plan(BaseModel):
     ignore_label: int | None = None
     multi_label: bool = False
     clinical: list[ClinicalColumn] = []
+    target: Target | None = None
     channels: int
     color: Literal["grey", "rgb", "as_is"]
     reorient: bool = False
@@ -110,6 +141,11 @@ class Plan(BaseModel):
     @property
     def num_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def whole_images(self) -> bool:
+        """The network sees whole images and answers once for each; no arrays of labels are prepared."""
+        return self.task in WHOLE_IMAGES
 
     @property
     def input_channels(self) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from medcli.config.schema import Config
+from medcli.config.schema import WHOLE_IMAGES, Config
 from medcli.errors import ConfigError
 from medcli.preprocessing.geometry import orientation
 from medcli.preprocessing.scan import Scan
@@ -130,7 +130,7 @@ def decide_size(
     else:
         step, largest = 4, LARGEST_CLASSIFICATION if dimensions == 2 else LARGEST_VOLUME
     reason = f"median {_by(median)}, longest side at most {largest}, multiples of {step}"
-    if config.task == "classification" and dimensions == 2 and max(median) <= NEARLY_SQUARE * min(median):
+    if config.task in WHOLE_IMAGES and dimensions == 2 and max(median) <= NEARLY_SQUARE * min(median):
         median = (round(math.prod(median) ** 0.5),) * 2
         reason += ", nearly square made square"
     scale = min(1.0, largest / max(median))

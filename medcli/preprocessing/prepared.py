@@ -50,6 +50,7 @@ class Record:
         sha256: One digest over the content of all its files.
         groups: Group columns, "" when missing.
         clinical: Text of the columns that the network sees beside the image.
+        target: Regression: the number to predict.
         unknown: Classification: class names of which nobody said whether they apply.
     """
 
@@ -69,13 +70,18 @@ class Record:
     groups: dict[str, str] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     clinical: dict[str, str] = field(default_factory=dict)
+    target: float | None = None
 
 
 def write_manifest(folder: Path, records: Sequence[Record]) -> None:
-    """Groups appear as `group:NAME`, clinical columns as `clinical:NAME`; tuples are joined by `|` (sizes by `x`)."""
+    """Groups appear as `group:NAME`, clinical columns as `clinical:NAME`; tuples are joined by `|` (sizes by `x`).
+
+    The column `target` is there for regression only.
+    """
     names = sorted({GROUP_PREFIX + name for record in records for name in record.groups})
     names += sorted({CLINICAL_PREFIX + name for record in records for name in record.clinical})
-    columns = [name for name in Record.__dataclass_fields__ if name not in ("groups", "clinical")]
+    left_out = {"groups", "clinical"} | ({"target"} if all(one.target is None for one in records) else set())
+    columns = [name for name in Record.__dataclass_fields__ if name not in left_out]
     rows = [_to_row(record) for record in records]
     write_csv(folder / MANIFEST, rows, columns + names)
 
@@ -101,6 +107,7 @@ def _to_row(record: Record) -> dict[str, Any]:
         row[name] = "x".join(map(str, row[name]))
     row["spacing"] = "" if record.spacing is None else "x".join(f"{step:.9g}" for step in record.spacing)
     row["fold"] = "" if record.fold is None else record.fold
+    row["target"] = "" if record.target is None else repr(record.target)
     row |= {GROUP_PREFIX + name: value for name, value in groups.items()}
     return row | {CLINICAL_PREFIX + name: value for name, value in clinical.items()}
 
@@ -129,6 +136,7 @@ def _from_row(row: dict[str, str]) -> Record:
         groups=below(GROUP_PREFIX),
         clinical=below(CLINICAL_PREFIX),
         unknown=parts(row.get("unknown", "")),
+        target=float(row["target"]) if row.get("target") else None,
     )
 
 

@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ class Member:
         patient: Named in a split file.
         stratum: What should occur in like proportion in every part (class, classes present).
         given: The split that the data say, or None.
+        strata_of: What the strata are of, for the reason.
     """
 
     case: str
@@ -34,6 +35,7 @@ class Member:
     patient: str
     stratum: str
     given: str | None = None
+    strata_of: str = "classes"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def assign(members: Sequence[Member], settings: Split, seed: int) -> Assignment:
         pool = [member for member in members if split[member.case] != "test"]
         fold = divide(pool, settings, seed)
         split |= {case: "val" if number == settings.fold else "train" for case, number in fold.items()}
-        reasons.append(f"{settings.folds} folds of patients{like(settings)}; fold {settings.fold} validates")
+        what = members[0].strata_of
+        reasons.append(f"{settings.folds} folds of patients{like(settings, what)}; fold {settings.fold} validates")
         return Assignment(split, fold, "; ".join(reasons))
     if settings.val and "val" not in given.values():
         share = settings.val if given else settings.val / max(1e-9, 1 - settings.test)
@@ -90,9 +93,9 @@ def _given_reason(settings: Split) -> str:
     return f"as {settings.file.name} says" if settings.file else "as the data say"
 
 
-def like(settings: Split) -> str:
+def like(settings: Split, what: str = "classes") -> str:
     """The end of the sentence about a division."""
-    return ", classes in like proportion" if settings.stratify else ""
+    return f", {what} in like proportion" if settings.stratify else ""
 
 
 def _take(
@@ -112,7 +115,7 @@ def _take(
     taken = len({pool[index].group for index in chosen})
     return (
         f"{part}: {len(chosen)} of {len(pool)} cases ({taken} of {len(groups)} patients), "
-        f"asked for {share:.0%}{like(settings)}, the best of several divisions of the patients"
+        f"asked for {share:.0%}{like(settings, pool[0].strata_of)}, the best of several divisions of the patients"
     )
 
 
@@ -231,7 +234,7 @@ def from_file(members: Sequence[Member], path: Path) -> list[Member]:
         raise DataError(
             f"{path}: expected train, val or test in the column split, found {', '.join(wrong[:5])}."
         )
-    named = [Member(m.case, m.group, m.patient, m.stratum, table.get(getattr(m, by))) for m in members]
+    named = [replace(m, given=table.get(getattr(m, by))) for m in members]
     if not any(member.given for member in named):
         raise DataError(f"{path}: none of its {len(table)} names is a {by} of this data set.")
     return named

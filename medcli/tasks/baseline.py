@@ -13,11 +13,11 @@ from medcli.parallel import default_workers
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record, image_path
 from medcli.progress import Progress, ignore
-from medcli.tasks.baseline_fit import fit
+from medcli.tasks.baseline_fit import Fitted, fit
 from medcli.tasks.classification import Classification, class_weights
 
 STRONGEST = 15
-"""Features that the account of a logistic regression names, those with the largest weights."""
+"""Features that the account of a logistic (or ridge) regression names, those with the largest weights."""
 
 
 class Baseline(Classification):
@@ -41,32 +41,36 @@ class Baseline(Classification):
             workers=wanted if isinstance(wanted, int) else default_workers(),
             progress=progress,
         )
+        fitted = self._fitted(x, records, _stage(progress, "fit"))
+        for layer, values in fitted.weights.items():
+            for variable in model.get_layer(layer).weights:
+                variable.assign(values[variable.name])
+        names = columns(self.plan, self.settings)
+        return {
+            "classifier": self.config.model.classifier,
+            "features": len(names),
+            "chosen": fitted.chosen,
+            "cross_validation": fitted.scores,
+            "strongest": _strongest(fitted.weights, names, self.plan.classes)
+            if self.config.model.classifier == "logistic"
+            else {},
+            "columns": names,
+        }
+
+    def _fitted(
+        self, x: np.ndarray, records: Sequence[Record], progress: Callable[[int, int], None]
+    ) -> Fitted:
         targets = class_targets(records, self.plan)
-        classifier = self.config.model.classifier
-        fitted = fit(
-            classifier,
+        return fit(
+            self.config.model.classifier,
             x,
             targets,
             [record.patient for record in records],
             multi_label=self.plan.multi_label,
             class_weights=class_weights(targets, self.config.train.class_weights),
             seed=self.config.seed,
-            progress=_stage(progress, "fit"),
+            progress=progress,
         )
-        for layer, values in fitted.weights.items():
-            for variable in model.get_layer(layer).weights:
-                variable.assign(values[variable.name])
-        names = columns(self.plan, self.settings)
-        return {
-            "classifier": classifier,
-            "features": len(names),
-            "chosen": fitted.chosen,
-            "cross_validation": fitted.scores,
-            "strongest": _strongest(fitted.weights, names, self.plan.classes)
-            if classifier == "logistic"
-            else {},
-            "columns": names,
-        }
 
     def targets(self, model, image, *, wanted, most, windows, calibrated):
         raise DataError(
@@ -75,7 +79,7 @@ class Baseline(Classification):
 
     def predict_with_features(self, model, images: Sequence[np.ndarray]):
         rows = self._rows(images)
-        return list(self._probabilities(self._runner(model, rows))), [(row,) for row in np.nan_to_num(rows)]
+        return list(self._answers(self._runner(model, rows))), [(row,) for row in np.nan_to_num(rows)]
 
     def _seen_otherwise(self, images):
         return ()  # features of a mirrored image say nothing new

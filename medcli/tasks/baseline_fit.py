@@ -31,7 +31,7 @@ class Fitted:
     """Attributes:
     weights: By layer and variable of `medcli.models.baseline`.
     chosen: Settings of the classifier.
-    scores: Settings and AUROC out of fold of everything that was tried; empty when folds were impossible.
+    scores: Settings and AUROC (of numbers: mean absolute error) out of fold of everything that was tried; empty when folds were impossible.
     """
 
     weights: dict[str, dict[str, np.ndarray]]
@@ -83,7 +83,7 @@ def fit(
     for problem in problems:
         models.append(_trained(classifier, grid[best], features, problem, everything, seed))
         tick()
-    export = _logistic_weights if classifier == "logistic" else _tree_weights
+    export = _logistic_weights if classifier == "logistic" else tree_weights
     return Fitted(export(models, targets.shape[1]), dict(grid[best]), scores)
 
 
@@ -212,7 +212,7 @@ def _logistic_weights(models: list[Any], outputs: int) -> dict[str, dict[str, np
     }
 
 
-def _tree_weights(models: list[Any], outputs: int) -> dict[str, dict[str, np.ndarray]]:
+def tree_weights(models: list[Any], outputs: int) -> dict[str, dict[str, np.ndarray]]:
     """From scikit-learn's predictors, which it keeps to itself; a test compares the result with `decision_function`."""
     parts = {name: np.zeros((outputs, TREES, NODES), dtype) for name, dtype in PARTS.items()}
     base = np.zeros(outputs)

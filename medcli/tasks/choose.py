@@ -23,6 +23,14 @@ def task_for(config: Config, plan: Plan) -> Task:
             from medcli.tasks.classification import Classification
 
             return Classification(config, plan)
+        case "regression" if config.model.name == "features":
+            from medcli.tasks.baseline_numbers import NumberBaseline
+
+            return NumberBaseline(config, plan)
+        case "regression":
+            from medcli.tasks.regression import Regression
+
+            return Regression(config, plan)
         case "detection":
             from medcli.tasks.detection import Detection
 

@@ -77,7 +77,7 @@ class Classification:
         logits = np.concatenate(list(self._logits(model, [prepared.image(record) for record in records])))
         targets = class_targets(records, self.plan)
         loss = LOSSES["cross_entropy"](targets, tf.constant(logits), multi_label=self.plan.multi_label)
-        probabilities = self._probabilities(logits)
+        probabilities = self._answers(logits)
         if self.plan.multi_label:
             right = (probabilities > 0.5) == (targets > 0.5)
             accuracy = right[is_known(targets)].mean()
@@ -109,10 +109,10 @@ class Classification:
         return self._averaged(model, images, np.concatenate(logits)), features
 
     def _averaged(self, model, images: Sequence[np.ndarray], logits: np.ndarray) -> list[np.ndarray]:
-        """Probabilities; averaged over mirrored images and over views where that is asked for."""
-        total, count = self._probabilities(logits), 1
+        """Answers; averaged over mirrored images and over views where that is asked for."""
+        total, count = self._answers(logits), 1
         for seen in self._seen_otherwise(images):
-            total = total + self._probabilities(np.concatenate(list(self._logits(model, seen))))
+            total = total + self._answers(np.concatenate(list(self._logits(model, seen))))
             count += 1
         return list(total / count)
 
@@ -166,7 +166,8 @@ class Classification:
         for start in range(0, len(images), size):
             yield np.stack(images[start : start + size]), size
 
-    def _probabilities(self, logits: np.ndarray) -> np.ndarray:
+    def _answers(self, logits: np.ndarray) -> np.ndarray:
+        """(n, outputs) what people are told, from what the network gives: here probabilities."""
         return (tf.sigmoid(logits) if self.plan.multi_label else tf.nn.softmax(logits)).numpy()
 
 

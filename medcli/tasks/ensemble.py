@@ -1,6 +1,7 @@
 """Several networks of one task that answer together: an ensemble, such as the folds of a cross-validation.
 
-Classification gives the probabilities of every network, for the mean is taken after calibration. Segmentation averages
+Classification gives the probabilities of every network, for the mean is taken after calibration; regression the
+numbers of every network, whose spread is told. Segmentation averages
 probabilities window by window, as one network that holds them all, so that memory holds one result (networks with
 patches of different sizes: image by image, two results). Detection fuses boxes (`medcli.metrics.fusion`).
 """
@@ -42,7 +43,7 @@ class Ensemble:
         if self.plan.task == "segmentation":
             return [self._mean(voters, models, image) for image in images]
         found = [self.tasks[one].predict(models[one], images) for one in voters]
-        if self.plan.task == "classification":
+        if self.plan.whole_images:
             return [np.stack(one) for one in zip(*found, strict=True)]
         return [self._fused(boxes) for boxes in zip(*found, strict=True)]
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from medcli.config.schema import Config
+from medcli.config.schema import WHOLE_IMAGES, Config
 from medcli.training.averages import leaves
 
 FROZEN = 0.1
@@ -58,7 +58,7 @@ class SlowedDown:
 def fine_tuning(
     config: Config, model: keras.Model, taken: Sequence[keras.layers.Layer], *, epochs: int
 ) -> FineTuning:
-    """What the config asks for; for tasks other than classification `auto` is: all learn alike from the first step.
+    """What the config asks for; for tasks that do not see whole images `auto` is: all learn alike from the first step.
 
     The rates rise geometrically with the depth from `train.backbone_rate` at the first layer to almost 1 at the last
     (Howard and Ruder 2018, section 3.2, discriminative fine-tuning; the factor there is 2.6 from layer to layer).
@@ -70,7 +70,7 @@ def fine_tuning(
     settings = config.train
     if not taken:
         return FineTuning()
-    automatic = config.task == "classification"
+    automatic = config.task in WHOLE_IMAGES
     frozen, rate = max(1, round(FROZEN * epochs)) if automatic else 0, BACKBONE_RATE if automatic else 1.0
     if settings.freeze_epochs != "auto":
         frozen = settings.freeze_epochs

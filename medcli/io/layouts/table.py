@@ -1,9 +1,11 @@
 """A CSV or TSV with one line per case: image, label or mask, patient, groups; or one line per box."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from medcli.case import Case, Source
+from medcli.clinical import MISSING, number
 from medcli.config.schema import Data
 from medcli.errors import ConfigError
 from medcli.io.case_paths import fill, has_case
@@ -35,13 +37,14 @@ def find(data: Data, task: str) -> Found:
 
         return find_boxes(data, table)
     found = Found()
-    label = _masks(data, table, found) if task != "classification" else _classes(data, table, found)
+    kinds = {"classification": _classes, "regression": _numbers}
+    label = kinds.get(task, _masks)(data, table, found)
     images = [image_paths(data, table, row) for row in table.rows]
     names = case_names(table, images)
-    for number, (row, name, paths) in enumerate(zip(table.rows, names, images, strict=True), start=2):
+    for line, (row, name, paths) in enumerate(zip(table.rows, names, images, strict=True), start=2):
         missing = [path for path in paths if not path.exists()]
         if missing and missing[0].name == NO_NAME:
-            found.leave_out("", table.path.name, f"line {number} names no image.")
+            found.leave_out("", table.path.name, f"line {line} names no image.")
         elif missing:
             found.leave_out(
                 name,
@@ -50,6 +53,8 @@ def find(data: Data, task: str) -> Found:
             )
         else:
             fields, fault = label(row)
+            if fault and task == "regression":
+                fault = f"{table.path.name}, line {line}: {fault}"
             if fault:
                 found.leave_out(name, shown(paths[0], data.root), fault)
             else:
@@ -123,6 +128,28 @@ def _masks(data: Data, table: Table, found: Found) -> Label:
         if not name or not path.exists():
             return {}, f"its mask {shown(path, data.root) if name else ''} is missing.".replace("  ", " ")
         return {"masks": (Source(path),)}, ""
+
+    return label
+
+
+def _numbers(data: Data, table: Table, found: Found) -> Label:
+    """What a cell holds is not told: it may be a person's."""
+    column = table.target
+    if column is None:
+        raise ConfigError(
+            f"data.columns.target: expected the column of {table.path.name} with the number to predict;"
+            f" it has {listing(table.rows[0], 40)}."
+        )
+    found.classes = [column]
+
+    def label(row: dict[str, str]) -> tuple[dict, str]:
+        text = table.cell(row, column)
+        if text.lower() in MISSING:
+            return {}, f"it has no target: the column {column} is empty."
+        value = number(text)
+        if value is None or math.isnan(value):
+            return {}, f"the column {column} is expected to hold a number (1.5, with a point), found other text."
+        return {"target": value}, ""
 
     return label
 
