@@ -75,7 +75,7 @@ def told_apart(cells: Mapping[str, list[str]], table: Table | None) -> list[Colu
     """Columns that sort the cases into levels: no names, no paths, no labels, not all the same."""
     used = set()
     if table is not None:
-        used = {table.case, table.mask, table.patient, *table.images, *table.labels}
+        used = {table.case, table.mask, table.patient, table.target, *table.images, *table.labels}
     columns = [
         column_of(name, texts)
         for name, texts in cells.items()

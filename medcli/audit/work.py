@@ -195,7 +195,7 @@ def gather(config: Config, found: Discovery, looks: Sequence[Look], readable: Se
     cells, table = cells_of(config, found)
     cells = {name: [texts[index] for index in readable] for name, texts in cells.items()}
     cases, seen = [found.cases[index] for index in readable], [looks[index] for index in readable]
-    label_columns = set(table.labels) if table else set()
+    label_columns = {*table.labels, table.target} if table else set()
     used = {name for name in label_columns}
     return Data(
         cases,
@@ -286,6 +286,9 @@ def checked(data: Data, seed: int, progress: Progress = ignore) -> Checked:
         findings.extend(shortcut_findings(tables["shortcuts"], tables["associations"]))
 
     def wrong_labels() -> None:
+        if data.labels.cut:  # beside an edge nothing tells one part from the next
+            tables["label errors"] = []
+            return
         more, chosen, rows = label_errors(data.labels, data.looks, data.cells, data.columns, data.names,
                                           data.patients, seed)  # fmt: skip
         findings.extend(more)

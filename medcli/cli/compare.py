@@ -37,9 +37,9 @@ def compare(
 ) -> None:
     """Compare two evaluated runs on the cases they share.
 
-    Paired bootstrap by patient, DeLong and McNemar (classification), Wilcoxon (segmentation); with group columns
-    every group, the worst group and the gaps before (A) and after (B). Reads what `medcli evaluate` has stored; no
-    network is run.
+    Paired bootstrap by patient, DeLong and McNemar (classification), Wilcoxon (segmentation, regression); with group
+    columns every group, the worst group and the gaps before (A) and after (B). Reads what `medcli evaluate` has stored;
+    no network is run.
 
     \b
     Examples:
@@ -67,7 +67,7 @@ def _show(found: "Comparison") -> None:
     print(f"A: {found.a}\nB: {found.b}")
     form = "{} {}" if found.task == "detection" else "{} {:.1%}"
     shares = ", ".join(form.format(label, share) for label, share in found.prevalence.items())
-    print(f"{found.cases} shared cases of {found.patients} patients; {shares}")
+    print(f"{found.cases} shared cases of {found.patients} patients" + (f"; {shares}" if shares else ""))
     rows = [
         {
             "measure": row.measure,

@@ -11,6 +11,7 @@ from medcli.cli.options import Debug, Force, Json
 
 class Kind(StrEnum):
     classification = "classification"
+    regression = "regression"
     detection = "detection"
     segmentation = "segmentation"
     volumes = "volumes"
@@ -29,7 +30,8 @@ def sample(
     kind: Annotated[
         Kind,
         typer.Argument(
-            help="classification: chest X-rays with and without opacities; detection: blood smears; "
+            help="classification: chest X-rays with and without opacities; regression: with the width of the heart; "
+            "detection: blood smears; "
             "segmentation: pictures; volumes: scans with two organs."
         ),
     ],
@@ -42,7 +44,8 @@ def sample(
         Format,
         typer.Option(
             "--format",
-            help="classification: png, dicom; detection: voc, coco; segmentation: png; volumes: nifti, dicom",
+            help="classification, regression: png, dicom; detection: voc, coco; segmentation: png; "
+            "volumes: nifti, dicom",
         ),
     ] = Format.auto,
     faulty: Annotated[bool, typer.Option("--faulty", help="Add broken and contradictory files.")] = False,

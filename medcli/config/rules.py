@@ -137,7 +137,10 @@ def _classification(config: Config) -> Iterator[tuple[Key, str]]:
         for key, usual in (("sampling", "natural"), ("mix", "none")):
             found = getattr(settings, key)
             if found != usual and (config.task, found) != ("regression", "mixup"):
-                yield ("train", key), f"expected {usual} for {config.task}, got {found}{_why(config.task, found)}"
+                yield (
+                    ("train", key),
+                    f"expected {usual} for {config.task}, got {found}{_why(config.task, found)}",
+                )
     if config.task == "segmentation" and settings.loss in ("ordinal", "mae", "huber"):
         whose = "classification" if settings.loss == "ordinal" else "regression"
         yield ("train", "loss"), f"`{settings.loss}` is for {whose}, not for segmentation"
@@ -205,7 +208,10 @@ def _clinical(config: Config) -> Iterator[tuple[Key, str]]:
     if not columns:
         return
     if config.task not in WHOLE_IMAGES:
-        yield ("data", "clinical"), f"is for classification and regression, not for {config.task}; leave it out"
+        yield (
+            ("data", "clinical"),
+            f"is for classification and regression, not for {config.task}; leave it out",
+        )
     elif config.data.table is None:
         yield ("data", "clinical"), "expected data.table beside it, the table with these columns"
     elif config.model.name == "features" and inputs != "image":

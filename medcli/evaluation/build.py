@@ -241,10 +241,13 @@ def _with_referral(
     refusal = Refusal.of(run)
     if refusal is None:
         return measured, []
-    right = [
-        one.quality if refusal.record.quality else float(str(one.row["correct"]).lower() in ("true", "1"))
-        for one in judged
-    ]
+    if run.plan.target is not None:
+        right = [abs(one.row["error"]) for one in judged]
+    else:
+        right = [
+            one.quality if refusal.record.quality else float(str(one.row["correct"]).lower() in ("true", "1"))
+            for one in judged
+        ]
     found = referral_section(Cases(kept.judged, np.array(right), kept.patients, refusal), own=kept.own)
     if found is None:
         return measured, []

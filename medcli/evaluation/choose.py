@@ -17,6 +17,10 @@ def judge_for(plan: Plan, settings: Evaluate, run: Run | None = None, *, own: bo
             from medcli.evaluation.classification import ClassificationJudge
 
             return ClassificationJudge(plan, settings, run, own=own)
+        case "regression":
+            from medcli.evaluation.regression import RegressionJudge
+
+            return RegressionJudge(plan, settings)
         case "detection":
             from medcli.evaluation.detection import DetectionJudge
 

@@ -9,7 +9,7 @@ import numpy as np
 from medcli.errors import DataError, UsageError
 from medcli.evaluation.compare_groups import GroupRow, compare_groups
 from medcli.evaluation.compare_stored import Stored, check_alike, open_result, result_folders
-from medcli.evaluation.compare_tasks import Test, classified, detected, segmented
+from medcli.evaluation.compare_tasks import Test, classified, detected, regressed, segmented
 from medcli.evaluation.evaluate import FEW_PATIENTS
 from medcli.evaluation.kept import cells
 from medcli.evaluation.selection import PARTS
@@ -17,7 +17,12 @@ from medcli.files import plain, write_csv, write_json
 from medcli.metrics.bootstrap import RESAMPLES
 from medcli.metrics.comparison import holm, paired_bootstrap
 
-TASKS = {"classification": classified, "detection": detected, "segmentation": segmented}
+TASKS = {
+    "classification": classified,
+    "regression": regressed,
+    "detection": detected,
+    "segmentation": segmented,
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Comparison:
     a, b: The folders of the two results.
     task: Of both.
     cases, patients: Shared, on which everything rests.
-    prevalence: Class to its share of these cases (detection: to the number of objects).
+    prevalence: Class to its share of these cases (detection: to the number of objects; regression: empty).
     only_a, only_b: Cases that were judged for one run only and are left out.
     measures: The headline measures.
     tests: DeLong and McNemar, or Wilcoxon.

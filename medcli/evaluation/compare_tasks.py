@@ -10,7 +10,7 @@ from medcli.boxes import Boxes
 from medcli.errors import DataError, RunError
 from medcli.evaluation.compare_stored import CASES, DETECTIONS, Stored
 from medcli.evaluation.kept import UNKNOWN, told
-from medcli.metrics import classification, detection, segmentation
+from medcli.metrics import classification, detection, regression, segmentation
 from medcli.metrics.bootstrap import Measure
 from medcli.metrics.comparison import delong, mcnemar, signed_rank
 from medcli.metrics.known import is_known, only_known
@@ -130,6 +130,25 @@ def _mcnemar(about: str, first: np.ndarray, second: np.ndarray, patients: np.nda
         Test(f"McNemar, {kind}", about, text, p, len(first), len(set(patients.tolist())))
         for kind, p in (("exact", found.p_exact), ("mid-p", found.p_mid))
     ]
+
+
+# ---- regression
+
+NUMBERS = ("mae", "rmse", "median_ae", "r2", "pearson", "spearman", "bias")
+
+
+def regressed(a: Stored, b: Stored, names: Sequence[str], patients: Sequence[str]) -> Pair:
+    truth, other = (_table(stored, names, ["truth"])[:, 0] for stored in (a, b))
+    _different_truth(names, np.isclose(truth, other, rtol=1e-9))
+    said = [_table(stored, names, ["predicted"])[:, 0] for stored in (a, b)]
+    first, second = (
+        (lambda weights, one=one: regression.measures(truth, one, weights, names=NUMBERS)) for one in said
+    )
+    off = np.abs(said[0] - truth) - np.abs(said[1] - truth)
+    p, count = signed_rank(off, np.zeros(len(off)), patients)
+    text = f"median A - B {np.median(off):+.4g}, A larger in {(off > 0).sum()}, B in {(off < 0).sum()}"
+    tests = [Test("Wilcoxon", "absolute error", text, p, len(off), count)]
+    return Pair((first, second), dict.fromkeys(NUMBERS, np.ones(len(names), bool)), tests, {})
 
 
 # ---- segmentation

@@ -34,13 +34,15 @@ GAP_TITLES = {
     "calibration": ("Calibration (predicted - true)", "difference in predicted minus true share"),
     "map50": ("mAP .50", "difference in mAP at IoU .50"),
     "dice": ("Dice", "difference in Dice"),
+    "mae": ("MAE", "difference in MAE"),
+    "bias": ("Bias", "difference in bias"),
 }
 """Title and what it is, by the gap's name."""
 METHOD = (
     "Intervals: 95 %, percentile bootstrap over patients ({resamples} resamples); of a gap: of the difference "
     "between its two groups. p: {permutations} permutations of the labels of patients (fewer when it is plainly "
-    "chance, more when there are many tests), among patients with the same classes (calibration: like scores); "
-    "Holm's correction over the columns, and over the intersections."
+    "chance, more when there are many tests), among patients with the same classes (numbers: of the same "
+    "fifth; calibration: like scores); Holm's correction over the columns, and over the intersections."
 )
 
 

@@ -132,7 +132,8 @@ class Judge(Protocol):
 
     @property
     def robust_names(self) -> Sequence[str]:
-        """The measures of the robustness curve, of `group_names`; larger is better, the most important first."""
+        """The measures of the robustness curve, of `group_names`, the most important first; larger is better but for
+        `medcli.evaluation.measures.SMALLER_IS_BETTER`."""
 
     @property
     def gaps(self) -> Sequence[Gap]:

@@ -32,7 +32,7 @@ from medcli.run import Run
 FILE, CASES, CONFIG, PICTURES = "evaluation.json", "cases.csv", "config.yaml", "pictures"
 TAKEN = {"case", "patient", "split", "status", "seconds", "truth", "predicted", "correct"} | {
     "unknown", "decision", "set", "refer", "refused", "p_unlike", "unlikeness", "expected_quality",
-    "objects", "hits", "missed", "false", "f1",
+    "error", "spread", "objects", "hits", "missed", "false", "f1",
     "dice", "iou", "hd95", "asd", "nsd", "volume_error", "distances_in",
     "lesion_sensitivity", "lesion_precision", "cldice", "ap50", "ap75", "ap50_90", "found", "merged", "split_up",
 }  # fmt: skip

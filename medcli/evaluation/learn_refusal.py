@@ -24,10 +24,10 @@ from medcli.run import Run
 if TYPE_CHECKING:
     from medcli.prediction.predictor import Predictor
 
-MOST_TRAINING = {"classification": 1000, "detection": 300, "segmentation": 50}
-MOST_VALIDATION = {"classification": 5000, "detection": 1000, "segmentation": 300}
+MOST_TRAINING = {"classification": 1000, "regression": 1000, "detection": 300, "segmentation": 50}
+MOST_VALIDATION = {"classification": 5000, "regression": 5000, "detection": 1000, "segmentation": 300}
 """Cases that are looked at, drawn by chance where there are more."""
-QUALITY = {"classification": "", "detection": "f1", "segmentation": "dice"}
+QUALITY = {"classification": "", "regression": "", "detection": "f1", "segmentation": "dice"}
 
 
 def with_refusal(predictor: "Predictor", progress: Progress = ignore) -> "Predictor":

@@ -1,5 +1,8 @@
 """How every measure is called and what it says, for reports."""
 
+SMALLER_IS_BETTER = frozenset({"mae", "rmse", "median_ae"})
+"""Of all others that are compared with a run's own (under corruptions, say) larger is better."""
+
 TITLES: dict[str, tuple[str, str]] = {
     "auroc": ("AUROC", "How often a positive case scores above a negative one; 0.5 is chance."),
     "average_precision": ("Average precision", "Area under precision and recall; chance is the prevalence."),
@@ -36,6 +39,25 @@ TITLES: dict[str, tuple[str, str]] = {
     "set_size": ("Labels per set", "Mean number of labels that cannot be excluded."),
     "answered": ("Answered", "Share of cases with exactly one label in the set; the others are referred."),
     "accuracy_answered": ("Accuracy when answered", "Share of right labels among the cases answered."),
+    "mae": ("MAE", "Mean absolute error, in the unit of the target; 0 is perfect."),
+    "rmse": ("RMSE", "Root of the mean squared error: as MAE, but large errors count more."),
+    "median_ae": ("Median absolute error", "Half of the cases are off by less."),
+    "r2": ("R²", "1 - squared errors over the spread of the truth; 1 is perfect, 0 as good as the mean."),
+    "pearson": ("Pearson r", "Correlation of true and predicted; blind to a shift and a wrong scale."),
+    "spearman": ("Spearman rho", "Correlation of the ranks; asks for the order only."),
+    "bias": ("Bias", "Mean of predicted minus true; above 0: too much is said."),
+    "limit_low": ("Lower limit of agreement", "Bias - 1.96 standard deviations of the differences."),
+    "limit_high": (
+        "Upper limit of agreement",
+        "Bias + 1.96 standard deviations; 95 % of the differences lie between the limits if they are normal.",
+    ),
+    "slope": (
+        "Calibration slope",
+        "Of the line of true on predicted; 1 is perfect, below 1: too spread out.",
+    ),
+    "intercept": ("Calibration intercept", "Of the same line, at a prediction of 0; 0 is perfect."),
+    "mae_of_mean": ("MAE of the mean", "The baseline: always saying the mean of the training part."),
+    "skill": ("Skill", "1 - MAE / MAE of the mean; 0 is no better than that mean, 1 perfect."),
     "map50": ("mAP .50", "Average precision at IoU .50, mean over the classes."),
     "map": ("mAP .50:.95", "Average precision, mean over IoU .50 to .95 and the classes."),
     "ap50": ("AP .50", "Average precision at IoU .50."),
@@ -82,3 +104,8 @@ TITLES: dict[str, tuple[str, str]] = {
     ),
 }
 """Name in metrics.json to title and one sentence."""
+
+
+def gained(name: str, difference: float) -> float:
+    """A difference of a measure with the sign that says whether it is better: above 0."""
+    return -difference if name in SMALLER_IS_BETTER else difference

@@ -14,6 +14,7 @@ from medcli.evaluation.groups import GAP_TITLES, p_text
 from medcli.evaluation.judge import Table
 from medcli.evaluation.measures import TITLES
 from medcli.evaluation.short import input_text, single_columns, tested_on
+from medcli.preprocessing.targets import spread
 from medcli.report import number_text
 
 FILE = "model_card.md"
@@ -154,8 +155,15 @@ def _training_data(found: Findings) -> Part:
     for part in ("train", "val", "test"):
         inside = [record for record in records if record.split == part]
         if inside:
-            shown = Counter(name for record in inside for name in record.classes)
-            counts = {f"with {name}": shown[name] for name in found.run.plan.classes}
+            counts: dict[str, Any] = {}
+            if found.run.plan.target is not None:
+                told = spread([record.target for record in inside if record.target is not None])
+                counts = {
+                    f"{name} of {found.run.plan.target.name}": told.get(name) for name in ("mean", "sd")
+                }
+            else:
+                shown = Counter(name for record in inside for name in record.classes)
+                counts = {f"with {name}": shown[name] for name in found.run.plan.classes}
             patients = len({record.patient for record in inside})
             rows.append({"part": part, "cases": len(inside), "patients": patients, **counts})
     facts.append(("Preparation", found.run.plan.reasons.get("intensity") or NOT_STATED))

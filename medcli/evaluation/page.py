@@ -147,6 +147,7 @@ def _pictures(tables: _Tables, folder: Path, found: Findings) -> None:
     """The worst cases, why, and the best."""
     shows = {
         "classification": "Image of case",
+        "regression": "Image of case",
         "detection": "True boxes beside the boxes found, case",
         "segmentation": "True outlines beside the predicted ones, case",
     }[found.run.plan.task]

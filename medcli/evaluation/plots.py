@@ -27,7 +27,7 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#00
 """The palette in the order that reads best as lines on white."""
 
 
-def _axes(width: float = 5.2, height: float = 4.4) -> tuple["Figure", "Axes"]:
+def plain_axes(width: float = 5.2, height: float = 4.4) -> tuple["Figure", "Axes"]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -49,7 +49,7 @@ def _draw(axes: "Axes", curves: Curves, *, steps: bool = False) -> None:
 
 def roc_figure(curves: Curves) -> "Figure":
     """(false positive rate, true positive rate) per label."""
-    figure, axes = _axes()
+    figure, axes = plain_axes()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, linestyle=(0, (2, 3)))
     _draw(axes, curves)
     axes.set(
@@ -66,7 +66,7 @@ def precision_recall_figure(
     curves: Curves, title: str = "Precision and recall", marks: Sequence[tuple[float, float]] = ()
 ) -> "Figure":
     """(recall, precision) per label; `marks`: a point of each to be marked, in the same order."""
-    figure, axes = _axes()
+    figure, axes = plain_axes()
     _draw(axes, curves, steps=True)
     for number, (x, y) in enumerate(marks):
         color = COLORS[number % len(COLORS)]
@@ -118,7 +118,7 @@ def score_figure(curves: Mapping[str, tuple["ScoreCurve", float]]) -> "Figure":
 
 def levels_figure(levels: np.ndarray, values: np.ndarray) -> "Figure":
     """Average precision of objects against the IoU from which they count as found."""
-    figure, axes = _axes()
+    figure, axes = plain_axes()
     axes.plot(levels, values, marker="o", markersize=4)
     axes.set(
         ylim=(-0.01, 1.02), xlabel="IoU", ylabel="TP / (TP + FP + FN)", title="Objects found and outlined"
@@ -128,7 +128,7 @@ def levels_figure(levels: np.ndarray, values: np.ndarray) -> "Figure":
 
 def froc_figure(curves: Curves, rates: Sequence[float]) -> "Figure":
     """(false positives per image, sensitivity) per label; the x axis is logarithmic over `rates`."""
-    figure, axes = _axes()
+    figure, axes = plain_axes()
     low, high = rates[0] / 2, rates[-1] * 2
     drawn = {}
     for label, (x, y) in curves.items():
@@ -153,7 +153,7 @@ def confusion_figure(
 ) -> "Figure":
     """Counts with the colour by the share of the row."""
     size = float(np.clip(0.62 * len(rows) + 2.2, 4.0, 11.0))
-    figure, axes = _axes(size + 0.6, size)
+    figure, axes = plain_axes(size + 0.6, size)
     axes.grid(False)
     total = table.sum(1, keepdims=True)
     share = np.divide(table, total, out=np.zeros(table.shape), where=total > 0)
@@ -174,7 +174,7 @@ def box_figure(
     values: Mapping[str, np.ndarray], ylabel: str, *, limits: tuple[float, float] | None
 ) -> "Figure":
     """A box per label with every case as a dot; NaN is left out."""
-    figure, axes = _axes(max(5.2, 1.1 * len(values) + 2.0))
+    figure, axes = plain_axes(max(5.2, 1.1 * len(values) + 2.0))
     random = np.random.default_rng(0)
     known = {label: part[np.isfinite(part)] for label, part in values.items()}
     for place, part in enumerate(known.values(), start=1):
@@ -208,7 +208,7 @@ def reliability_figure(
     curves: Mapping[str, "ReliabilityCurve"], before: "ReliabilityCurve | None" = None
 ) -> "Figure":
     """Observed share against mean probability per bin, with intervals; `before`: the same before scaling."""
-    figure, axes = _axes()
+    figure, axes = plain_axes()
     axes.plot([0, 1], [0, 1], color="0.5", linewidth=1, linestyle=(0, (2, 3)))
     if before is not None:
         axes.plot(
@@ -236,7 +236,7 @@ def reliability_figure(
 
 def decision_curve_figure(thresholds: np.ndarray, curves: Mapping[str, Mapping[str, Any]]) -> "Figure":
     """Net benefit by threshold of the model, of acting on all and on none, per class."""
-    figure, axes = _axes()
+    figure, axes = plain_axes()
     axes.axhline(0, color="0.3", linewidth=1.2, label="none")
     top = 0.0
     for number, (label, curve) in enumerate(curves.items()):
@@ -276,7 +276,7 @@ def risk_coverage_figure(
     share: np.ndarray, accuracy: np.ndarray, told: Sequence[Mapping[str, Any]], measure: str = "accuracy"
 ) -> "Figure":
     """Accuracy (or another measure) against the share of cases answered; `told`: points with intervals."""
-    figure, axes = _axes()
+    figure, axes = plain_axes()
     axes.plot(share, accuracy, color=COLORS[0], linewidth=1.8, drawstyle="steps-mid")
     for point in told:
         low, high = point["interval"]
@@ -298,7 +298,7 @@ def risk_coverage_figure(
 
 def unlikeness_figure(then: np.ndarray, here: np.ndarray, limit: float | None) -> "Figure":
     """Share of the cases up to each distance from the training cases, on the validation part and here."""
-    figure, axes = _axes()
+    figure, axes = plain_axes()
     for values, label, color, style in (
         (then, "validation", COLORS[0], "--"),
         (here, "here", COLORS[1], "-"),

@@ -42,7 +42,7 @@ def referral_row(prediction: Prediction) -> dict[str, Any]:
 class Cases:
     """Attributes:
     rows: Lines of cases.csv of the cases measured.
-    quality: (n,) how good each answer is: Dice, F1, or whether it is right.
+    quality: (n,) how good each answer is: Dice, F1, or whether it is right; regression: its absolute error.
     patients: One per case.
     refusal: Of the run.
     """
@@ -64,6 +64,8 @@ class Cases:
 
     @property
     def measure(self) -> str:
+        if self.refusal.record.task == "regression":
+            return "absolute error"
         return MEASURES[self.refusal.record.quality]
 
     def mean(self, values: np.ndarray, chosen: np.ndarray | None = None) -> dict[str, Any]:

@@ -320,7 +320,7 @@ class _Work:
                 one.image.shape,
                 degrees,
                 spacing=one.image.spacing,
-                grow=self.plan.task != "classification",
+                grow=not self.plan.whole_images,
             )
             turns[case.name] = turn
             return one.with_scaled(turn.image(one.scaled))
@@ -499,9 +499,11 @@ def area(clean: np.ndarray, corrupted: Sequence[np.ndarray]) -> np.ndarray:
 
 def _notes(content: Mapping[str, Any], cases: int) -> list[str]:
     """One sentence when mild corruptions cost much, beyond chance: of each the mildest, and what it costs most."""
-    from medcli.evaluation.measures import TITLES
+    from medcli.evaluation.measures import SMALLER_IS_BETTER, TITLES
 
     told = []
+    if content["measures"][0] in SMALLER_IS_BETTER:
+        return _costly(content, cases)
     for one in content["corruptions"].values():
         losses = [
             (found["difference"], entry["level"], measure, found)
@@ -520,3 +522,30 @@ def _notes(content: Mapping[str, Any], cases: int) -> list[str]:
         return []
     texts = "; ".join(text for _, text in sorted(told))
     return [f"Sensitive to mild changes of the image, on {content['cases']} of {cases} cases: {texts}."]
+
+
+def _costly(content: Mapping[str, Any], cases: int) -> list[str]:
+    """The same of an error, which has a unit: what adds more than the share MUCH of that on clean images."""
+    from medcli.evaluation.measures import TITLES
+
+    measure, told = content["measures"][0], []
+    clean = content["clean"][measure]["value"]
+    for one in content["corruptions"].values():
+        for entry in one["strengths"]:
+            found = entry["measures"][measure]
+            if (
+                entry["strength"] <= MILD
+                and found["difference_low"] > 0
+                and found["difference"] > MUCH * clean
+            ):
+                low, high = found["difference_low"], found["difference_high"]
+                added = f"{found['difference']:.3g} ({low:.3g} to {high:.3g})"
+                told.append((-found["difference"], f"{one['title'].lower()} ({entry['level']}) adds {added}"))
+                break
+    if not told:
+        return []
+    texts = "; ".join(text for _, text in sorted(told))
+    return [
+        f"Sensitive to mild changes of the image, on {content['cases']} of {cases} cases: to the "
+        f"{TITLES[measure][0]} of {clean:.3g} {texts}."
+    ]

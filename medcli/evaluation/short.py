@@ -15,7 +15,7 @@ from medcli.evaluation.findings import (
     with_interval,
 )
 from medcli.evaluation.groups import GAP_TITLES, p_text
-from medcli.evaluation.measures import TITLES
+from medcli.evaluation.measures import SMALLER_IS_BETTER, TITLES, gained
 from medcli.postprocessing.learned import in_words, load
 from medcli.report import number_text
 
@@ -55,6 +55,7 @@ def _does(found: Findings) -> list[str]:
     kind = "volume" if plan.dimensions == 3 else "picture"
     does = {
         "classification": f"Says which of {len(plan.classes)} classes a {kind} belongs to: {named}.",
+        "regression": f"Predicts a number from a {kind}: {named}.",
         "detection": f"Finds objects in {kind}s and draws a box around each: {named}.",
         "segmentation": f"Outlines in {kind}s: {named}.",
     }[plan.task]
@@ -134,12 +135,18 @@ def _make_up(column: str, groups: list[dict[str, Any]]) -> str:
 
 
 def prevalence(found: Findings) -> str:
-    """Of the classes; how many objects or labels there are for the other tasks."""
+    """Of the classes; how the target is spread; how many objects or labels there are for the other tasks."""
     content, total = found.content, found.content["cases"]
     if "counts" in content:
         shown = [content["positive"]] if "positive" in content else found.run.plan.classes
         counts = content["counts"]
         return f"Prevalence: {listed([f'{name} {percent(counts[name] / total)} ({counts[name]})' for name in shown])}."
+    if "target" in content:
+        target = content["target"]
+        return (
+            f"{target['name']}: mean {number_text(target['mean'])}, standard deviation {number_text(target['sd'])}, "
+            f"{number_text(target['min'])} to {number_text(target['max'])}."
+        )
     for key, what in (("objects", "True objects"), ("judged_cases", "Cases judged by label")):
         if key in content:
             return f"{what}: {listed([f'{name} {count:,}' for name, count in content[key].items()])}."
@@ -292,7 +299,12 @@ def _gap(gap: dict[str, Any]) -> str:
 
 
 NEVER = "Never: no rule to refuse was learned with this run, so every case gets an answer."
-QUALITY = {"classification": "accuracy", "detection": "F1", "segmentation": "Dice"}
+QUALITY = {
+    "classification": "accuracy",
+    "regression": "absolute error",
+    "detection": "F1",
+    "segmentation": "Dice",
+}
 
 
 def _refuses(found: Findings) -> list[str]:
@@ -358,7 +370,7 @@ MIDDLE, MOST_TOLD = 3, 3
 
 
 def _disturbed(found: Findings) -> list[str]:
-    """What lowers a measure of the robustness curve at the middle strength by more than chance; the most first."""
+    """What worsens a measure of the robustness curve at the middle strength by more than chance; the most first."""
     robustness = found.content.get("robustness")
     if not robustness:
         return ["Not measured: how noise, blur and other disturbances of the image change the result."]
@@ -376,11 +388,11 @@ def _disturbed(found: Findings) -> list[str]:
     worse = {}
     for one in robustness["corruptions"].values():
         entry = min(one["strengths"], key=lambda entry: abs(entry["strength"] - MIDDLE))
-        lower = [name for name in robustness["measures"] if _lower(entry["measures"][name])]
+        lower = [name for name in robustness["measures"] if _worse_by(name, entry["measures"][name])]
         if lower:
-            name = min(lower, key=lambda name: entry["measures"][name]["difference"])
+            name = min(lower, key=lambda name: gained(name, entry["measures"][name]["difference"]))
             worse[one["title"]] = entry, name, entry["measures"][name]
-    told = sorted(worse, key=lambda title: worse[title][2]["difference"])
+    told = sorted(worse, key=lambda title: gained(worse[title][1], worse[title][2]["difference"]))
     for title in told[:MOST_TOLD]:
         entry, name, change = worse[title]
         by = with_interval(change["difference"], (change["difference_low"], change["difference_high"]))
@@ -390,12 +402,14 @@ def _disturbed(found: Findings) -> list[str]:
         )
     if not worse:
         names = listed([found.title(name) for name in robustness["measures"]], "or")
-        texts.append(f"None lowers {names} by more than chance at strength {MIDDLE} of 5.")
+        verb = "worsens" if set(robustness["measures"]) & SMALLER_IS_BETTER else "lowers"
+        texts.append(f"None {verb} {names} by more than chance at strength {MIDDLE} of 5.")
     elif len(told) > MOST_TOLD:
         texts.append(f"Also worse: {listed(told[MOST_TOLD:])}.")
     return texts
 
 
-def _lower(change: dict[str, Any]) -> bool:
-    high = change["difference_high"]
-    return high is not None and high < 0
+def _worse_by(name: str, change: dict[str, Any]) -> bool:
+    """By more than chance."""
+    end = change["difference_low" if name in SMALLER_IS_BETTER else "difference_high"]
+    return end is not None and gained(name, end) < 0

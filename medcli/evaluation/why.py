@@ -27,7 +27,11 @@ from medcli.progress import Progress, ignore
 FILE = "explanations.json"
 SECONDS = 20.0
 """No further case is begun when it would end later than this."""
-METHODS = {"classification": ["gradcam", "ig"], "detection": ["ig"], "segmentation": ["ig"]}
+METHODS: dict[str, list[str]] = {
+    "classification": ["gradcam", "ig"],
+    "detection": ["ig"],
+    "segmentation": ["ig"],
+}
 VERDICTS = ("passed", "failed", "cannot be told")
 
 
@@ -44,6 +48,8 @@ def explain_worst(
     """
     from medcli.prediction.predictor import Predictor
 
+    if plan.task not in METHODS:
+        return []
     if not cases or not isinstance(predictor, Predictor) or predictor.model is None or predictor.run.members:
         return []
     from medcli.explain.explainer import explain_cases

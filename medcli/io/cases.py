@@ -190,7 +190,8 @@ def _check_targets(found: Found) -> None:
         found.warn(
             "",
             "",
-            f"the column {name} holds only {len(values)} different numbers; if they are codes, use task: classification.",
+            f"the column {name} holds only {len(values)} different numbers; if they are codes, use "
+            "task: classification.",
         )
 
 

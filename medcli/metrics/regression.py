@@ -4,17 +4,21 @@ Axes: n cases. Truth and prediction are (n,) float in one unit; weights (..., n)
 numbers, as resamples of patients give them) and give (...,). Undefined values are NaN.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import numpy as np
 
 from medcli.metrics.bootstrap import divide
+from medcli.metrics.samples import Gap, Sample
+from medcli.preprocessing.targets import fifths
 
 OVERALL = (
     "mae", "rmse", "median_ae", "r2", "pearson", "spearman", "bias", "limit_low", "limit_high", "slope", "intercept",
-    "mae_of_mean",
+    "mae_of_mean", "skill",
 )  # fmt: skip
 """Names in the order of reports; see `measures`."""
+GROUP_NAMES = ("mae", "bias", "rmse")
+GAPS = (Gap("mae", ("mae",), target=0.0), Gap("bias", ("bias",), target=0.0))
 REACH = 1.96
 """Limits of agreement are so many standard deviations from the bias; 95 % of a normal distribution lie within."""
 
@@ -34,10 +38,10 @@ def measures(
     bias: mean of predicted minus true; limit_low, limit_high: bias -+ 1.96 standard deviations (n - 1) of these
     differences (Bland and Altman 1986, Lancet 327:307-310). slope, intercept: of the least-squares line truth =
     intercept + slope * predicted, 1 and 0 when calibrated (Mincer and Zarnowitz 1969). mae_of_mean: the error of who
-    always says `usual`.
+    always says `usual`; skill: 1 - mae / mae_of_mean.
 
     Args:
-        usual: What the baseline always says, the mean of the training part; None: mae_of_mean is NaN.
+        usual: What the baseline always says, the mean of the training part; None: mae_of_mean and skill are NaN.
     """
     truth, predicted = np.asarray(truth, float), np.asarray(predicted, float)
     weights = np.ones(len(truth)) if weights is None else np.asarray(weights, float)
@@ -47,9 +51,10 @@ def measures(
         found["median_ae"] = weighted_median(np.abs(predicted - truth), weights)
     if "spearman" in wanted:
         found["spearman"] = spearman(truth, predicted, weights)
-    if "mae_of_mean" in wanted:
+    if wanted & {"mae_of_mean", "skill"}:
         off = np.full(len(truth), np.nan) if usual is None else np.abs(truth - usual)
         found["mae_of_mean"] = divide(weights @ off, weights.sum(-1))
+        found["skill"] = 1 - divide(found["mae"], found["mae_of_mean"])
     return {name: found[name] for name in names}
 
 
@@ -122,6 +127,17 @@ def spearman(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> n
     return np.clip(divide(both, np.sqrt(of_a * of_b)), -1, 1)
 
 
-def agreement(truth: np.ndarray, predicted: np.ndarray) -> Mapping[str, np.ndarray]:
-    """For the plot of Bland and Altman: (n,) mean of both, and predicted minus true."""
-    return {"mean": (truth + predicted) / 2, "difference": predicted - truth}
+def parts_by_size(truth: np.ndarray) -> np.ndarray:
+    """(n, parts) bool: fifths of the cases from small to large, fewer of few cases; equal values are together."""
+    place = fifths(truth)
+    return place[:, None] == np.unique(place)[None, :]
+
+
+def regression_sample(truth: np.ndarray, predicted: np.ndarray) -> Sample:
+    """For groups: gaps of the mean absolute error and of the bias, between patients of like truth (`parts_by_size`)."""
+    parts = parts_by_size(truth)
+
+    def values(cases: np.ndarray, weights: np.ndarray, names: Collection[str]) -> dict[str, np.ndarray]:
+        return measures(truth[cases], predicted[cases], weights, names=names)
+
+    return Sample(GROUP_NAMES, GAPS, values, parts, np.ones(parts.shape, bool))

@@ -14,7 +14,12 @@ from medcli.models.resnet import build_resnet18
 from medcli.models.unet import build_unet
 from medcli.preprocessing.plan import Plan
 
-BY_TASK = {"classification": "resnet18", "regression": "resnet18", "detection": "yolo", "segmentation": "unet"}
+BY_TASK = {
+    "classification": "resnet18",
+    "regression": "resnet18",
+    "detection": "yolo",
+    "segmentation": "unet",
+}
 
 
 def resolve(settings: Model, plan: Plan) -> Model:

@@ -24,6 +24,7 @@ from medcli.operating import Operating, is_found, thresholds_of
 from medcli.prediction.result import Prediction
 from medcli.prediction.write import predicted_classes
 from medcli.preprocessing.plan import Plan
+from medcli.report import number_text
 
 LONGEST = 640
 HEAT = (2.0, 10.0)
@@ -54,6 +55,9 @@ def overlay(
     if labels:
         drawn = [draw_labels(view.rgb, view.labels[0]) for view in shown]
         return add_legend(beside(drawn), plan.label_names)
+    if prediction.number is not None:
+        said = f"{plan.classes[0]} {number_text(prediction.number)}"
+        return add_title(beside([view.rgb for view in shown]), said)
     assert prediction.probabilities is not None
     if prediction.anomaly is not None:
         shown = _heated(image, prediction.anomaly)

@@ -145,7 +145,16 @@ def predict_cases(
         sweep(out)
         sweep(out / OVERLAYS)
     only = settings.writes_found_only
-    writer = writer_for(run.plan, out, cases, calibration, refusal, operating, found_only=only)
+    writer = writer_for(
+        run.plan,
+        out,
+        cases,
+        calibration,
+        refusal,
+        operating,
+        found_only=only,
+        members=max(1, len(run.members)),
+    )
     ledger = Ledger(out, writer, [case.name for case in cases])
     resumed = ledger.take_over() if resume else set()
     waiting = [case for case in cases if case.name not in resumed]

@@ -277,6 +277,8 @@ class Predictor:
                     boxes=boxes.take(boxes.scores >= self.settings.lowest_score),
                     controlled=self._controlled(boxes),
                 )
+            elif self.run.plan.target is not None:
+                prediction = _number(result)
             elif self.run.plan.task == "classification":
                 prediction = Prediction(
                     probabilities=self._scaled(result), raw_probabilities=np.atleast_2d(result).mean(axis=0)
@@ -370,6 +372,13 @@ class Predictor:
     def _limits(self) -> np.ndarray | None:
         """From which probability each class's outer mask begins; without a promise the mask is the whole image."""
         return None if self.refusal is None else np.nan_to_num(self.refusal.limits, nan=0.0)
+
+
+def _number(raw: np.ndarray) -> Prediction:
+    """From what one network (1,), or several (members, 1), say."""
+    said = np.atleast_2d(raw)[:, 0].astype(float)
+    spread = float(said.std(ddof=1)) if len(said) > 1 else float("nan")
+    return Prediction(number=float(said.mean()), spread=spread)
 
 
 def folded(model: Any) -> Any:

@@ -37,6 +37,8 @@ class Prediction:
         raw_probabilities: As the network gave them, where they differ.
         anomaly: Of an autoencoder: float32, spatial shape of the image; how badly each place is drawn again, in units
             of the usual error of an image.
+        number: Regression: in the unit of the target; of several networks their mean.
+        spread: Standard deviation (n - 1) of what several networks say; NaN of one.
         boxes: Detection: in pixels of the image, best first.
         labels: Segmentation: uint8, spatial shape of the image; 0 is background, i the plan's label i - 1.
         objects: Segmentation of single objects: on the grid of `labels`, which are their classes.
@@ -58,6 +60,8 @@ class Prediction:
     probabilities: np.ndarray | None = None
     raw_probabilities: np.ndarray | None = None
     anomaly: np.ndarray | None = None
+    number: float | None = None
+    spread: float = float("nan")
     boxes: Boxes | None = None
     labels: np.ndarray | None = None
     objects: Objects | None = None

@@ -50,12 +50,14 @@ def writer_for(
     operating: Operating | None = None,
     *,
     found_only: bool = True,
+    members: int = 1,
 ) -> Writer:
     """
     Args:
         calibration, refusal: Of the run; with either `decisions.csv` is written as well.
         operating: Of the run: from which score on boxes count as found.
         found_only: Write only these.
+        members: How many networks answer together.
     """
     names = [case.name for case in cases]
     kept = calibration is not None or refusal is not None
@@ -63,6 +65,12 @@ def writer_for(
         case "classification":
             return ClassesWriter(
                 folder, plan, names, calibration, Decisions(folder, names, LABELS) if kept else None
+            )
+        case "regression":
+            from medcli.prediction.write_numbers import NumbersWriter
+
+            return NumbersWriter(
+                folder, names, Decisions(folder, names, ()) if kept else None, members=members
             )
         case "detection":
             decisions = Decisions(folder, names, BOXES) if kept else None

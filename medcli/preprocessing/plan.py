@@ -93,7 +93,7 @@ class Plan(BaseModel):
         width: U-Net: filters of the first stage where `model.width` is auto; None: by the kind of network.
         cost: Segmentation: what training is expected to take (`medcli.preprocessing.network_cost`): parameters, GFLOP
             of a patch forward, memory in GB, seconds of a step, and steps in `train.max_minutes`.
-        strides: U-Net: stride per axis on entering each stage; the first is all ones. Classification and regression: of the residual
+        strides: U-Net: stride per axis on entering each stage; the first is all ones. Whole images: of the residual
             network's stem, and then on entering each stage; empty: plans of earlier versions.
         planes: Segmentation of volumes by a 2D network: how many neighbouring planes it sees (odd; it answers for the
             middle one), also the first number of `patch`; None: the network has as many axes as the images.

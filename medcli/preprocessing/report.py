@@ -18,6 +18,7 @@ from medcli.preprocessing.labels import IGNORE
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Record, image_path, label_path
 from medcli.preprocessing.splits import PARTS
+from medcli.preprocessing.targets import LEVELS, spread
 from medcli.report import Card, Report
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def write_report(
     page.heading("Cases").pictures(
         _pictures(out, plan, records), "As the network sees them, before augmentation."
     )
-    page.heading("Splits").table(_split_table(plan, records), "Cases in which a class occurs.")
+    page.heading("Splits").table(
+        _split_table(plan, records),
+        "How the target is spread." if plan.target else "Cases in which a class occurs.",
+    )
     page.heading("Decisions").table(_decisions(plan, records))
     page.heading("Fingerprint")
     page.paragraph("Of all cases that are not kept for testing; the full numbers are in fingerprint.json.")
@@ -130,6 +134,8 @@ def _text(value: Any) -> str:
 
 def _split_table(plan: Plan, records: Sequence[Record]) -> list[dict[str, Any]]:
     parts = [part for part in PARTS if any(record.split == part for record in records)]
+    if plan.target is not None:
+        return _target_rows(plan.target.name, parts, records)
     counts = {part: Counter(name for r in records if r.split == part for name in r.classes) for part in parts}
     rows: list[dict[str, Any]] = [
         {"class": name} | {part: counts[part][name] for part in parts} for name in plan.classes
@@ -154,11 +160,26 @@ def _split_table(plan: Plan, records: Sequence[Record]) -> list[dict[str, Any]]:
     return rows
 
 
+def _target_rows(name: str, parts: Sequence[str], records: Sequence[Record]) -> list[dict[str, Any]]:
+    """How the target is spread in every part."""
+    members = {part: [record for record in records if record.split == part] for part in parts}
+    told = {part: spread([r.target for r in members[part] if r.target is not None]) for part in parts}
+    rows: list[dict[str, Any]] = [
+        {"of": f"{name}, {key}"} | {part: f"{told[part][key]:.4g}" for part in parts}
+        for key in ("mean", "sd", "min", "median", "max")
+    ]
+    rows.append({"of": "all cases"} | {part: len(members[part]) for part in parts})
+    return [*rows, {"of": "patients"} | {part: len({r.patient for r in members[part]}) for part in parts}]
+
+
 def _numbers_table(numbers: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for name in ("sizes", "spacings_mm"):
         if numbers[name]:
             rows.append({"what": name.replace("_", " ")} | {k: _text(v) for k, v in numbers[name].items()})
+    if "target" in numbers:
+        spread_of = {key: f"{numbers['target'][key]:.5g}" for key in LEVELS}
+        rows.append({"what": numbers["target"]["name"]} | spread_of)
     for name, entry in numbers["boxes"].items():
         spread = entry if name == "per_image" else entry["width_height"]
         what = "boxes per image" if name == "per_image" else f"width x height of {name} (pixels)"
@@ -195,6 +216,8 @@ def _picture(out: Path, plan: Plan, record: Record) -> tuple[np.ndarray, str]:
     scale = max(1, round(160 / max(rgb.shape[:2])))
     rgb = rgb.repeat(scale, 0).repeat(scale, 1)
     text = f"{record.case}: {', '.join(record.classes) or 'no class'}"
+    if record.target is not None:
+        text = f"{record.case}: {record.target:.4g}"
     if plan.task == "detection":
         label = np.load(label_path(out, record.key))
         boxes = Boxes.of(label[:, :4] * scale, label[:, 4])

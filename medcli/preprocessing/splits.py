@@ -81,7 +81,9 @@ def assign(members: Sequence[Member], settings: Split, seed: int) -> Assignment:
         fold = divide(pool, settings, seed)
         split |= {case: "val" if number == settings.fold else "train" for case, number in fold.items()}
         what = members[0].strata_of
-        reasons.append(f"{settings.folds} folds of patients{like(settings, what)}; fold {settings.fold} validates")
+        reasons.append(
+            f"{settings.folds} folds of patients{like(settings, what)}; fold {settings.fold} validates"
+        )
         return Assignment(split, fold, "; ".join(reasons))
     if settings.val and "val" not in given.values():
         share = settings.val if given else settings.val / max(1e-9, 1 - settings.test)

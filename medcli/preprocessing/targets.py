@@ -40,15 +40,19 @@ def settle_target(name: str, values: Sequence[float]) -> Target:
     )
 
 
-def strata(values: Sequence[float]) -> list[str]:
-    """Which fifth of all each value is in, as text; equal values are in the same one.
+def fifths(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(n,) int, from 0: which fifth of all each value is in; equal values are in the same one.
 
     Example:
-        >>> strata([10.0] * 10 + [20.0] * 10)
-        ['1 of 2', '1 of 2', '1 of 2', '1 of 2', '1 of 2', '1 of 2', '1 of 2', '1 of 2', '1 of 2', '1 of 2', \
-'2 of 2', '2 of 2', '2 of 2', '2 of 2', '2 of 2', '2 of 2', '2 of 2', '2 of 2', '2 of 2', '2 of 2']
+        >>> fifths([10.0] * 10 + [20.0] * 10).tolist() == [0] * 10 + [1] * 10
+        True
     """
     table = np.asarray(values, float)
     count = int(np.clip(len(table) // FEWEST, 1, STRATA))
-    edges = np.quantile(table, np.arange(1, count) / count)
-    return [f"{place + 1} of {count}" for place in np.searchsorted(edges, table, side="left")]
+    edges = np.quantile(table, np.arange(1, count) / count) if count > 1 else np.empty(0)
+    return np.searchsorted(edges, table, side="left")
+
+
+def strata(values: Sequence[float]) -> list[str]:
+    """The fifths, as text."""
+    return [f"fifth {place + 1}" for place in fifths(values)]

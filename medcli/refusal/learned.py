@@ -67,7 +67,8 @@ class Record(BaseModel):
     """Attributes:
     model: SHA-256 of the weights.
     arrays: SHA-256 of the other file.
-    quality: What the expected quality is of: "dice", "f1", or "" (classification has its probabilities).
+    quality: What the expected quality is of: "dice", "f1", or "" (classification has its
+        probabilities, regression none).
     empty: Share of the validation cases with no true label at all (segmentation).
     usual: The usual image; None: too few training images were looked at.
     """
@@ -75,7 +76,7 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     model: str
     arrays: str
-    task: Literal["classification", "detection", "segmentation"]
+    task: Literal["classification", "regression", "detection", "segmentation"]
     classes: list[str]
     made: Made
     training_cases: int

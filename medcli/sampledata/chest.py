@@ -1,6 +1,6 @@
 """Chest-X-ray-like pictures: lungs, ribs, spine, heart and diaphragm, with true opacities on request."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -38,6 +38,15 @@ class Chest:
             slope=rng.uniform(0.25, 0.5),
             strength=rng.uniform(0.06, 0.12),
         )
+
+    @property
+    def ratio(self) -> float:
+        """Width of the heart's shadow over that of the thorax, in percent (the cardiothoracic ratio)."""
+        return 100 * self.heart / self.width
+
+    def with_ratio(self, percent: float) -> "Chest":
+        """The same person with a heart of this width."""
+        return replace(self, heart=self.width * percent / 100)
 
 
 def chest_xray(

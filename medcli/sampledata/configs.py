@@ -27,6 +27,8 @@ _DATA = {
     ("classification", ""): """  format: table
   classes: [clear, opacity]
 """,
+    ("regression", ""): """  format: table
+""",
     ("detection", "voc"): """  format: voc
   images: images
   labels: annotations # Pascal VOC XML
@@ -71,6 +73,20 @@ train:
 evaluate:
   positive: opacity
 """,
+    "regression": """
+preprocess:
+  size: [64, 60] # a third of the pictures' own size
+
+model:
+  name: cnn
+  stages: 3
+
+train:
+  epochs: 40
+  batch_size: 16
+  augmentations: [rotate, shift, noise, brightness, contrast] # no scale, no erase: what is measured is a size
+  augment: light
+""",
     "detection": "",
     "segmentation": "",
     "volumes": """
@@ -81,12 +97,21 @@ preprocess:
 
 _TITLES = {
     "classification": "chest X-rays with and without opacities",
+    "regression": "chest X-rays with the cardiothoracic ratio in percent",
     "detection": "blood smears with red cells, white cells and platelets",
     "segmentation": "fluorescent cells with nuclei",
     "volumes": "CT-like volumes with liver and kidneys, 3 x 0.8 x 0.8 mm, oblique",
 }
 
-_NAMES = {"classification": "chest", "detection": "blood", "segmentation": "cells", "volumes": "organs"}
+_IN_TABLE = {"classification": ("label", "label"), "regression": ("target", "ctr")}
+"""Setting of data.columns, and the column, of the kinds whose truth is in the table."""
+_NAMES = {
+    "classification": "chest",
+    "regression": "heart",
+    "detection": "blood",
+    "segmentation": "cells",
+    "volumes": "organs",
+}
 
 
 def config_text(kind: str, format: str, config: str) -> str:
@@ -94,7 +119,11 @@ def config_text(kind: str, format: str, config: str) -> str:
     task = "segmentation" if kind == "volumes" else kind
     top = _TOP.format(header=HEADER, title=_TITLES[kind], task=task, name=_NAMES[kind], config=config)
     data = _DATA.get((kind, format)) or _DATA[kind, ""]
-    table = _REST if kind == "classification" else _REST.replace("image, label", "image, its label's file")
-    if kind == "classification":
-        table = table.replace("    patient:", "    image: image\n    label: label\n    patient:", 1)
+    table = _REST if kind in _IN_TABLE else _REST.replace("image, label", "image, its label's file")
+    if kind in _IN_TABLE:
+        columns = "    image: image\n" + "".join(
+            f"    {name}: {column}\n" for name, column in [_IN_TABLE[kind]]
+        )
+        table = table.replace("image, label", f"image, {_IN_TABLE[kind][1]}")
+        table = table.replace("    patient:", f"{columns}    patient:", 1)
     return top + data + table + _MORE[kind]

@@ -59,6 +59,12 @@ _FAULTS: dict[str, dict[str, str]] = {
         "unknown_class": "the label is no known class",
         "no_image": "the table lists an image that does not exist",
     },
+    "regression": _IMAGE_FAULTS
+    | {
+        "empty_label": "the number is missing in the table",
+        "no_number": "there is text in place of the number",
+        "no_image": "the table lists an image that does not exist",
+    },
     "detection": _IMAGE_FAULTS
     | {
         "no_label": "the image has no label file",
@@ -170,6 +176,7 @@ _BREAK: dict[str, Callable[[Path, Row, Row], None]] = {
     "no_image": _remove("image"),
     "empty_label": _set_label(""),
     "unknown_class": _set_label("unclear"),
+    "no_number": _set_label("about half"),
     "broken_label": _break_xml,
     "bad_boxes": _spoil_boxes,
     "other_shape": _change_mask(lambda labels: labels[..., :-8].copy()),

@@ -27,6 +27,7 @@ class Kind:
         cases: How many cases unless asked otherwise.
         write: Writes one picture below a folder in a format; returns the paths of image and label, or the
             class.
+        label: The column of table.csv that holds what `write` gives of the label.
         finish: Writes what belongs to all cases together.
     """
 
@@ -34,6 +35,7 @@ class Kind:
     cases: int
     write: Callable[[Path, Picture, str], tuple[str, str]]
     finish: Callable[[Path, Sequence[Row], str], None] = lambda folder, rows, format: None
+    label: str = "label"
 
 
 def write_chest(folder: Path, picture: Picture, format: str) -> tuple[str, str]:
@@ -43,6 +45,25 @@ def write_chest(folder: Path, picture: Picture, format: str) -> tuple[str, str]:
     opacity = bool(picture.rng.random() < 0.5)
     chest = Chest.draw(picture.person_rng)
     array, truth = chest_xray(chest, picture.rng, opacity=opacity, exposure=EXPOSURE[picture.person.site])
+    image = _radiograph(folder, picture, array, format)
+    if opacity:
+        Pillow.fromarray(truth.astype(np.uint8) * 255).save(_made(folder / f"truth/{picture.name}.png"))
+    return image, "opacity" if opacity else "clear"
+
+
+def write_heart(folder: Path, picture: Picture, format: str) -> tuple[str, str]:
+    """As `write_chest`, without opacities; the label is the cardiothoracic ratio in percent, by which it was drawn."""
+    from medcli.sampledata.chest import Chest, chest_xray
+
+    chest = Chest.draw(picture.person_rng).with_ratio(
+        picture.person_rng.uniform(30, 60) + picture.rng.normal(0, 1)
+    )
+    array, _ = chest_xray(chest, picture.rng, opacity=False, exposure=EXPOSURE[picture.person.site])
+    return _radiograph(folder, picture, array, format), f"{chest.ratio:.1f}"
+
+
+def _radiograph(folder: Path, picture: Picture, array: np.ndarray, format: str) -> str:
+    """Write it; the path below the folder."""
     image = f"images/{picture.name}.{'dcm' if format == 'dicom' else 'png'}"
     if format == "dicom":
         from medcli.sampledata.dicom import Visit, write_radiograph
@@ -51,9 +72,7 @@ def write_chest(folder: Path, picture: Picture, format: str) -> tuple[str, str]:
         write_radiograph(_made(folder / image), array, visit, inverted=picture.person.site == "B")
     else:
         Pillow.fromarray(array).save(_made(folder / image))
-    if opacity:
-        Pillow.fromarray(truth.astype(np.uint8) * 255).save(_made(folder / f"truth/{picture.name}.png"))
-    return image, "opacity" if opacity else "clear"
+    return image
 
 
 def write_blood(folder: Path, picture: Picture, format: str) -> tuple[str, str]:
@@ -148,6 +167,7 @@ def write_nifti(path: Path, volume: np.ndarray, affine: np.ndarray) -> None:
 
 KINDS = {
     "classification": Kind(("png", "dicom"), 240, write_chest),
+    "regression": Kind(("png", "dicom"), 240, write_heart, label="ctr"),
     "detection": Kind(("voc", "coco"), 60, write_blood, finish_blood),
     "segmentation": Kind(("png",), 40, write_cells),
     "volumes": Kind(("nifti", "dicom"), 16, write_organs),

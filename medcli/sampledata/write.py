@@ -30,18 +30,18 @@ def write_sample(
     """Write a made-up data set with known truth; the same seed gives the same files.
 
     Args:
-        kind: classification, detection, segmentation or volumes.
+        kind: classification, regression, detection, segmentation or volumes.
         out: Folder to make. It appears whole or not at all.
         cases: Number of pictures, of people with one to three each; None: what suits a short demo.
         seed: A longer set begins with the shorter one of the same seed.
-        format: png or dicom (classification), voc or coco (detection), png (segmentation), nifti or dicom
+        format: png or dicom (classification, regression), voc or coco (detection), png (segmentation), nifti or dicom
             (volumes); auto: the first of these.
         faulty: Add broken cases, one fault each, listed in `faults.csv`.
         force: Replace a sample data set that is already there.
 
     Returns:
         The path of `config.yaml`, which runs as it is. Beside it `table.csv` has case, image, label (the
-        class, or the label's file), patient, sex, age and site.
+        class, or the label's file; regression: ctr, the number), patient, sex, age and site.
 
     Raises:
         UsageError: Unknown kind or format, no cases, or a folder that is not empty.
@@ -73,7 +73,10 @@ def _fill(
     if faulty:
         rows += add_faults(folder, kind, format, seed, rows, _row)
     KINDS[kind].finish(folder, rows, format)
-    write_csv(folder / "table.csv", rows)
+    label = KINDS[kind].label
+    write_csv(
+        folder / "table.csv", [{label if key == "label" else key: row[key] for key in row} for row in rows]
+    )
 
 
 def _row(picture: Picture, image: str, label: str) -> Row:

@@ -82,6 +82,13 @@ def default_space(config: Config) -> Space:
             }
             if config.model.name in ("auto", "cnn", "resnet18"):
                 space["model.width"] = Choice((16, 32, 48))
+        case "regression":
+            space |= {
+                "model.dropout": Choice((0.0, 0.2, 0.4)),
+                "train.loss": Choice(("huber", "mae", "mse")),
+            }
+            if config.model.name in ("auto", "cnn", "resnet18"):
+                space["model.width"] = Choice((16, 32, 48))
         case "detection":
             space |= {"train.ema": Choice((0.98, 0.99, 0.999)), "model.size": Choice(("nano", "small"))}
         case "segmentation":

@@ -130,7 +130,9 @@ def own_values(config: Config, space: Space) -> dict[str, Any]:
         decided = {
             "train.learning_rate": peak_learning_rate(config.train),
             "train.augment": "medium",
-            "train.loss": "dice_cross_entropy" if config.task == "segmentation" else "cross_entropy",
+            "train.loss": {"segmentation": "dice_cross_entropy", "regression": "huber"}.get(
+                config.task, "cross_entropy"
+            ),
         }
         value = decided.get(key, value) if value == "auto" else value
         if one.takes(value):

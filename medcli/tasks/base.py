@@ -53,7 +53,8 @@ class Task(Protocol):
     def predict(self, model: "keras.Model", images: Sequence[np.ndarray]) -> list[Any]:
         """Results on the prepared grid, one per prepared image (spatial shape + channel, float32):
 
-        classification (classes,) float32 probabilities; regression (1,) float32 in the target's unit; detection `Boxes` in pixels of the prepared image;
+        classification (classes,) float32 probabilities; regression (1,) float32 in the unit of the target;
+        detection `Boxes` in pixels of the prepared image;
         segmentation `Slabs` of float32 probabilities, spatial shape + (1 + classes), background first; with
         `predict.uncertainty` one channel more, the mean entropy in bits of what single windows say.
         """

@@ -31,7 +31,8 @@ class Fitted:
     """Attributes:
     weights: By layer and variable of `medcli.models.baseline`.
     chosen: Settings of the classifier.
-    scores: Settings and AUROC (of numbers: mean absolute error) out of fold of everything that was tried; empty when folds were impossible.
+    scores: Settings and AUROC (of numbers: mean absolute error) out of fold of everything that was tried; empty when
+        folds were impossible.
     """
 
     weights: dict[str, dict[str, np.ndarray]]

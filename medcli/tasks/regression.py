@@ -1,7 +1,6 @@
 """Regression: one number per case, learned standardised and told in its own unit."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -50,7 +49,7 @@ class Regression(Classification):
             CHOOSES, self.config, prepared, records, lambda cases: -float(errors[cases].mean())
         )
 
-    def targets(self, model, image: np.ndarray, **wanted: Any):
+    def targets(self, model, image, *, wanted, most, windows, calibrated):
         raise DataError(
             "A regression answers with a number and has no probability that a map could be tested on; explain a "
             "classification of the same question (task: classification with classes such as low and high)."

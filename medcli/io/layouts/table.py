@@ -148,7 +148,10 @@ def _numbers(data: Data, table: Table, found: Found) -> Label:
             return {}, f"it has no target: the column {column} is empty."
         value = number(text)
         if value is None or math.isnan(value):
-            return {}, f"the column {column} is expected to hold a number (1.5, with a point), found other text."
+            return (
+                {},
+                f"the column {column} is expected to hold a number (1.5, with a point), found other text.",
+            )
         return {"target": value}, ""
 
     return label
