@@ -26,7 +26,7 @@ from medcli.tasks.choose import task_for  # noqa: E402
 from medcli.tasks.ensemble import Ensemble, MeanNetwork  # noqa: E402
 
 
-@pytest.mark.parametrize("task", ["segmentation", "classification"])
+@pytest.mark.parametrize("task", ["segmentation", "classification", "regression"])
 def test_networks_without_training(tmp_path, task):
     settings = {"model": {"name": "auto" if task == "segmentation" else "cnn", "width": 4, "stages": 2}}
     config = prepared_folder(tmp_path / "prepared", task, cases=4, **settings)

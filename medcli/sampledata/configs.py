@@ -84,6 +84,7 @@ model:
 train:
   epochs: 40
   batch_size: 16
+  learning_rate: 0.003
   augmentations: [rotate, shift, noise, brightness, contrast] # no scale, no erase: what is measured is a size
   augment: light
 """,

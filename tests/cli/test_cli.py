@@ -77,7 +77,7 @@ def test_without_a_command_the_help_goes_to_stderr(medcli):
         (["train", "none.yaml"], "none.yaml: no such config file."),
         (
             ["sample", "teeth", "out"],
-            "'teeth' is not one of 'classification', 'detection', 'segmentation', 'volumes'",
+            "'teeth' is not one of 'classification', 'regression', 'detection', 'segmentation', 'volumes'",
         ),
         (["deidentify", "no-such-scans", "--out", "clean"], "no-such-scans: expected a file or folder"),
     ],

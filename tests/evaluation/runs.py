@@ -20,6 +20,7 @@ from medcli.io.readers import read_channels
 from medcli.prediction.result import Prediction
 from medcli.preprocessing.plan import Intensity, Plan
 from medcli.preprocessing.prepared import Record
+from medcli.preprocessing.targets import settle_target
 from medcli.run import Run
 
 AFFINE = np.diag([1.5, 0.8, 3.0, 1.0])
@@ -61,6 +62,7 @@ def make_run(folder: Path, config: Config, **plan) -> Run:
             ),
             labels=(),
             sha256="",
+            target=case.target,
         )
         for number, case in enumerate(cases)
     ]
@@ -138,9 +140,33 @@ def cells(folder: Path, *, cases: int = 8) -> Run:
     return make_run(folder / "run", config, classes=["a", "b"], color="rgb", channels=3)
 
 
+def ages(folder: Path, *, cases: int = 12) -> Run:
+    """Numbers in a table; pictures as bright as they are large."""
+    rows = ["image,age"]
+    for number in range(cases):
+        name = f"case{number:02d}.png"
+        (folder / "data").mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(np.full((9, 12), 40 + 10 * number, np.uint8)).save(folder / "data" / name)
+        rows.append(f"{name},{30.5 + 4 * number:g}")
+    (folder / "data" / "table.csv").write_text("\n".join(rows) + "\n")
+    data = {"root": "data", "table": "table.csv", "columns": {"target": "age"}}
+    config = from_dict({"task": "regression", "data": data}, folder=folder, name="made_up")
+    return make_run(
+        folder / "run",
+        config,
+        classes=["age"],
+        target=settle_target("age", [30.5, 34.5, 38.5, 42.5, 46.5, 50.5]),
+    )
+
+
 def right_class(case: Case, image: Image) -> Prediction:
     ill = 0.9 if "ill" in case.classes else 0.2
     return Prediction(probabilities=np.float32([1 - ill, ill]), seconds=0.01)
+
+
+def right_number(case: Case, image: Image) -> Prediction:
+    assert case.target is not None
+    return Prediction(number=case.target, seconds=0.01)
 
 
 def right_labels(case: Case, image: Image) -> Prediction:

@@ -23,6 +23,11 @@ KINDS = {
         runs.right_class,
         {"accuracy": 1, "auroc": 1, "mcc": 1, "npv": 1},
     ),
+    "regression": (
+        runs.ages,
+        runs.right_number,
+        {"mae": 0, "rmse": 0, "bias": 0, "limit_high": 0, "r2": 1, "pearson": 1, "slope": 1, "skill": 1},
+    ),
     "detection": (runs.cells, runs.right_boxes, {"map50": 1, "map": 1, "froc": 1, "ap50/b": 1, "recall": 1}),
     "segmentation": (runs.volumes, runs.right_labels, {"dice": 1, "hd95": 0, "nsd": 1, "dice/right": 1}),
 }

@@ -24,6 +24,8 @@ SEED = 4
 WRITTEN = [
     ("classification", "png"),
     ("classification", "dicom"),
+    ("regression", "png"),
+    ("regression", "dicom"),
     ("detection", "voc"),
     ("detection", "coco"),
     ("segmentation", "png"),
@@ -94,7 +96,7 @@ def test_every_fault_is_found_and_nothing_else(samples, written):
     assert found == listed
 
 
-@pytest.mark.parametrize("kind", ["classification", "detection", "segmentation", "volumes"])
+@pytest.mark.parametrize("kind", ["classification", "regression", "detection", "segmentation", "volumes"])
 def test_the_same_seed_gives_the_same_files_and_a_longer_set_begins_alike(tmp_path, kind):
     short = write_sample(kind, tmp_path / "a", cases=2).parent
     long = write_sample(kind, tmp_path / "b", cases=3).parent
@@ -119,6 +121,26 @@ def test_png_and_dicom_hold_the_same_pixels(samples):
     assert len({case.groups["site"] for case in png[:5]}) > 1
     for one, other in zip(png[:5], dicom[:5], strict=True):
         np.testing.assert_array_equal(read_channels(one.images).array, read_channels(other.images).array)
+
+
+def test_the_number_is_the_width_of_the_heart_that_was_drawn(samples):
+    """By the brightness of a row through the heart: the wider it is, the fewer pixels are dark."""
+    folder = samples["regression", "png"].parent
+    rows = [row for row in table(folder / "config.yaml") if row["case"].startswith("person")]
+    assert all(25 < float(row["ctr"]) < 65 for row in rows)
+    cases = {case.name: case.target for case in discover(load_config(folder / "config.yaml")).cases}
+    assert {row["case"]: float(row["ctr"]) for row in rows} == {
+        name: target for name, target in cases.items() if name.startswith("person")
+    }
+    shares, ratios = [], []
+    for number in range(20):
+        rng = np.random.default_rng([7, number])
+        chest = Chest.draw(rng).with_ratio(30 + 1.5 * number)
+        assert chest.ratio == pytest.approx(30 + 1.5 * number)
+        middle = chest_xray(chest, rng, opacity=False)[0][115:135].mean(0)
+        shares.append((middle < (middle.min() + middle.max()) / 2).mean())
+        ratios.append(chest.ratio)
+    assert np.corrcoef(shares, ratios)[0, 1] < -0.7
 
 
 def test_nifti_and_dicom_hold_the_same_volume_on_the_same_oblique_grid(samples):
@@ -258,7 +280,11 @@ def test_what_is_there_is_not_overwritten(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        ("xray", {}, "kind: expected one of classification, detection, segmentation, volumes, got 'xray'"),
+        (
+            "xray",
+            {},
+            "kind: expected one of classification, regression, detection, segmentation, volumes, got 'xray'",
+        ),
         ("detection", {"format": "nifti"}, "format: detection can be written as voc or coco, got 'nifti'"),
         ("detection", {"cases": 0}, "cases: expected at least 1, got 0"),
     ],

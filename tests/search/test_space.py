@@ -1,10 +1,14 @@
 """What may be searched, and what is said of the rest."""
 
+import json
+
 import pytest
 
 from medcli.config.loading import from_dict
 from medcli.errors import ConfigError
 from medcli.search.space import Choice, Range, default_space, extremes, override, read_space
+
+NUMBERS = {"table": "table.csv", "columns": {"target": "age"}}
 
 
 @pytest.fixture
@@ -57,12 +61,13 @@ def test_faults_name_file_line_and_key(tmp_path, config, text, message):
         read_space(written(tmp_path, text), config)
 
 
-@pytest.mark.parametrize("task", ["classification", "detection", "segmentation"])
+@pytest.mark.parametrize("task", ["classification", "regression", "detection", "segmentation"])
 def test_the_config_takes_every_value_of_the_default_spaces(tmp_path, task):
     from medcli.config.loading import load_config
 
-    (tmp_path / "job.yaml").write_text(f"task: {task}\n")
-    space = default_space(from_dict({"task": task}))
+    job = {"task": task} | ({"data": NUMBERS} if task == "regression" else {})
+    (tmp_path / "job.yaml").write_text(json.dumps(job))
+    space = default_space(from_dict(job))
     assert len(space) >= 5
     for key, one in space.items():
         for value in extremes(one):
