@@ -80,8 +80,8 @@ def test_every_fault_is_told_at_once_in_the_order_of_the_file(write):
         "predict: {overlays: yes}\n"
     )
     assert faults(path, "train.max_minutes=-1") == [
-        "job.yaml:1: task: expected one of `classification`, `detection`, `segmentation`, got clasification; "
-        "did you mean `classification`?",
+        "job.yaml:1: task: expected one of `classification`, `regression`, `detection`, `segmentation`, got "
+        "clasification; did you mean `classification`?",
         "job.yaml:3: train.epoch: unknown key; did you mean `epochs`?",
         "job.yaml:4: train.epochs: expected `auto` or a whole number of at least 1, got ten",
         "job.yaml:5: train.ema: expected a number of at least 0 and below 1, got 1.0",
@@ -94,7 +94,7 @@ def test_every_fault_is_told_at_once_in_the_order_of_the_file(write):
 
 def test_a_missing_task_is_explained(write):
     assert faults(write("name: x\n")) == [
-        "job.yaml: task: expected one of `classification`, `detection`, `segmentation`, got nothing; "
+        "job.yaml: task: expected one of `classification`, `regression`, `detection`, `segmentation`, got nothing; "
         "the key is required"
     ]
 
@@ -205,7 +205,7 @@ def test_wrong_overrides_are_explained(write, override, fault):
         ),
         (
             "model: {descriptors: true}",
-            "model.descriptors: is for classification, not for detection; leave it out",
+            "model.descriptors: is for classification and regression, not for detection; leave it out",
         ),
         (
             "train: {keep: last, early_stopping: 5}",

@@ -84,7 +84,9 @@ def test_it_says_what_the_numbers_say(judged):
         assert question in part
     size = f"{metrics['cases']} cases of {metrics['patients']} patients"
     assert f"On the validation part: {size}." in part
-    first = {"classification": "auroc", "detection": "map50", "segmentation": "dice"}[metrics["task"]]
+    first = {"classification": "auroc", "regression": "mae", "detection": "map50", "segmentation": "dice"}[
+        metrics["task"]
+    ]
     value, (low, high) = metrics["overall"][first], metrics["intervals"][first]
     assert f"{value:.3f} ({low:.3f} to {high:.3f}), from {size}" in part
     assert "they chose the best weights" in part
