@@ -22,7 +22,7 @@ def read_picture(source: Source) -> Image:
     """A picture of the integers stored: grey (1 channel) or RGB (3), turned as its EXIF orientation says.
 
     Palettes become RGB. Transparency is dropped; a note says so where it varies within the picture. A TIFF of
-    several equal pages becomes a volume with voxels of unknown size.
+    several equal pages becomes a volume with voxels of unknown size; what it calls channels (axis C) all stay.
     """
     array, notes = load_picture(source.path)
     affine = np.eye(4) if array.ndim == 4 else None
@@ -38,15 +38,16 @@ def load_picture(path: Path, *, indices: bool = False) -> tuple[np.ndarray, tupl
     """
     with open(path, "rb") as stream:
         head = stream.read(32)
+    with_alpha = True
     if head.startswith(_TIFF):
-        array, notes = _read_tiff(path, indices)
+        array, notes, with_alpha = _read_tiff(path, indices)
     elif head.startswith(_PNG) and len(head) >= 26 and head[24] == 16 and head[25] in (2, 4, 6):
         array, notes = _read_deep_png(path, head), ()
     else:
         array, notes = _read_with_pillow(path, indices)
     if array.ndim == 2:
         array = array[..., np.newaxis]
-    array, more = _without_alpha(array)
+    array, more = _without_alpha(array) if with_alpha else (array, ())
     return np.ascontiguousarray(array), notes + more
 
 
@@ -107,7 +108,8 @@ def _decode_png(path: Path) -> np.ndarray:
         raise FormatError(f"{path}: the picture is damaged or truncated; copy or export it again.") from error
 
 
-def _read_tiff(path: Path, indices: bool) -> tuple[np.ndarray, tuple[str, ...]]:
+def _read_tiff(path: Path, indices: bool) -> tuple[np.ndarray, tuple[str, ...], bool]:
+    """The array, notes, and whether the last of two or four channels is transparency."""
     import tifffile
 
     try:
@@ -121,7 +123,7 @@ def _read_tiff(path: Path, indices: bool) -> tuple[np.ndarray, tuple[str, ...]]:
                 and (len(file.pages) == 1)
                 and not (plain and page.tags.get("Orientation") is None)
             ):
-                return _read_with_pillow(path, indices)
+                return *_read_with_pillow(path, indices), True
             array, axes = series.asarray(), series.axes
             if page.photometric == 0 and array.dtype.kind == "u":  # white is zero
                 array = np.iinfo(array.dtype).max - array
@@ -129,12 +131,12 @@ def _read_tiff(path: Path, indices: bool) -> tuple[np.ndarray, tuple[str, ...]]:
         raise
     except Exception as error:  # tifffile raises many kinds; unknown compressions end in Pillow
         try:
-            return _read_with_pillow(path, indices)
+            return *_read_with_pillow(path, indices), True
         except FormatError:
             raise FormatError(
                 f"{path}: the TIFF is damaged or of an unknown kind; export it again."
             ) from error
-    return _tiff_axes(path, array, axes)
+    return *_tiff_axes(path, array, axes), "C" not in axes
 
 
 def _tiff_axes(path: Path, array: np.ndarray, axes: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -155,11 +155,18 @@ def test_unusable_boxes_are_dropped_and_said():
     ]
 
 
-def test_size_is_read_from_headers(tmp_path):
+def test_size_of_a_picture_of_any_reader(tmp_path):
     from PIL import Image
 
     Image.new("L", (10, 8)).save(tmp_path / "a.png")
-    (tmp_path / "b.png").write_text("no image")
     assert image_size(tmp_path / "a.png") == (8, 10)
-    with pytest.raises(FormatError, match=r"b\.png: its size cannot be read"):
+    np.save(tmp_path / "c.npy", np.zeros((8, 10), np.float32))
+    assert image_size(tmp_path / "c.npy") == (8, 10)
+    np.save(tmp_path / "d.npy", np.zeros((5, 8, 10), np.float32))
+    with pytest.raises(
+        FormatError, match=r"d\.npy: a picture was expected, a volume of shape \(5, 8, 10\) was found"
+    ):
+        image_size(tmp_path / "d.npy")
+    (tmp_path / "b.png").write_text("no image")
+    with pytest.raises(FormatError, match=r"b\.png: "):
         image_size(tmp_path / "b.png")

@@ -131,6 +131,13 @@ def test_tiff(tmp_path, kind, shape):
     assert image.array.dtype == kind
 
 
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_channels_of_a_tiff_are_no_transparency(tmp_path, channels):
+    array = np.arange(12 * channels, dtype=np.uint16).reshape(channels, 3, 4)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", metadata={"axes": "CYX"})
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array, np.moveaxis(array, 0, -1))
+
+
 def test_tiff_of_pages_is_a_volume(tmp_path):
     array = np.arange(60, dtype=np.uint16).reshape(5, 3, 4)
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack")

@@ -77,9 +77,12 @@ def _numbers(box: np.ndarray) -> str:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(rows, columns) from the file's header, without decoding. Raises FormatError when no reader knows it.
+    """(rows, columns) of a picture: from the file's header where that tells, else the picture is read.
 
     A photograph's EXIF orientation is not applied here; annotation tools disagree about it.
+
+    Raises:
+        FormatError: No reader knows the file, or it is a volume.
     """
     import PIL.Image
 
@@ -93,7 +96,11 @@ def image_size(path: Path) -> tuple[int, int]:
 
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
         return int(header.Rows), int(header.Columns)
-    except Exception as error:  # pydicom raises many kinds on damaged files
-        raise FormatError(
-            f"{path}: its size cannot be read ({type(error).__name__}); is it an image?"
-        ) from None
+    except Exception:  # pydicom raises many kinds on damaged files
+        pass
+    from medcli.io.readers import read_image
+
+    shape = read_image(path).array.shape
+    if len(shape) != 3:
+        raise FormatError(f"{path}: a picture was expected, a volume of shape {shape[:-1]} was found.")
+    return shape[0], shape[1]
