@@ -1,167 +1,43 @@
-"""One DICOM object cleaned: every attribute at every depth by its action, then what marks it as de-identified."""
+"""Every attribute at every depth by its action."""
 
-import io
 import re
 import struct
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import date
 
-import numpy as np
-import pydicom
 from pydicom import datadict
 
-import medcli
-from medcli.deidentify import wire
 from medcli.deidentify.charsets import ASCII, Charsets, charsets_of
+from medcli.deidentify.dicom.marks import fresh_meta
+from medcli.deidentify.dicom.pixel_data import trim_pixels
+from medcli.deidentify.dicom.values import (
+    ACCESSION,
+    CHARSET,
+    CONTENT,
+    ENCAPSULATED,
+    PATIENT_ID,
+    PATIENT_NAME,
+    PIXEL_DATA,
+    SOP_CLASS,
+    TEXT,
+    Log,
+    known_vr,
+    raw,
+    text_of,
+)
 from medcli.deidentify.dummies import WORD, dummy, dummy_content, dummy_document, dummy_items
-from medcli.deidentify.identifiers import Identifiers
 from medcli.deidentify.overlays import clean_overlays
-from medcli.deidentify.patterns import STANDARD_UID, all_dates
+from medcli.deidentify.patterns import STANDARD_UID
 from medcli.deidentify.policy import Policy
 from medcli.deidentify.profile import Action
-from medcli.deidentify.tables import OPTIONS, PROFILE_CODE, Row, rows, safe_private
-from medcli.deidentify.wire import Dataset, Element, File, Fragments, dictionary_vr
-from medcli.deidentify.wire.elements import VRS, tag_text
+from medcli.deidentify.tables import safe_private
+from medcli.deidentify.wire import Dataset, Element, File
+from medcli.deidentify.wire.elements import VRS
 
-PATIENT_ID, PATIENT_NAME, ACCESSION = 0x00100020, 0x00100010, 0x00080050
-SOP_CLASS, SOP_INSTANCE, STUDY, SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
-CHARSET, PIXEL_DATA, ENCAPSULATED, CONTENT = 0x00080005, 0x7FE00010, 0x00420011, 0x0040A730
-DIRECTORY_RECORDS = 0x00041220
-_BIRTH_DATE = 0x00100030
-_PATIENT_NAMES = {PATIENT_NAME, 0x00101001, 0x00101005, 0x00101060}
-_CONTENT_DATES = frozenset({0x0040A120, 0x0040A121})
-"""Dates of content items: of anything, also of birth."""
 _KIND_UIDS = frozenset({  # say what something is, not which one it is
     SOP_CLASS, 0x0008001A, 0x0008001B, 0x00080062, 0x0008010C, 0x0008010D, 0x00080117, 0x00081150, 0x0008115A,
     0x00041510, 0x00041512, 0x00083002, 0x04000010, 0x04000404, 0x00741042,
 })  # fmt: skip
-_TEXT = frozenset({"LO", "SH", "LT", "ST", "UT", "UC", "UR", "AE", "CS"})
-_COLLECTED = _TEXT | {"DA", "DT", "UI"}
 _BYTES = frozenset({"OB", "OW", "UN", "OF", "OD", "OL", "OV"})
 _LIMITS = {"SH": 16, "CS": 16, "AE": 16, "LO": 64}
-_NEVER_COLLECTED = frozenset({"descriptors", "patient", "modified-dates"})
-"""Options of rows whose texts are free, common to many, or times: they are not identifiers as a whole."""
-_DUMMY_DATE = date(1900, 1, 1)
-_UNKNOWN_EVERYBODY = re.compile(r"(?i)anonym|unknown|removed|deidentified|de-identified|test|none|null")
-
-
-@dataclass
-class Log:
-    """What was done, by attribute; never a value."""
-
-    done: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    notes: list[str] = field(default_factory=list)
-
-    def as_lists(self) -> dict[str, list[str]]:
-        return {word: [tag_text(tag) for tag in sorted(tags)] for word, tags in sorted(self.done.items())}
-
-
-# --- collecting ---------------------------------------------------------------------------------------------------
-
-
-def text_of(dataset: Dataset, tag: int, charsets: Charsets | None = None) -> str:
-    """A value as text; empty where it is absent or not text."""
-    element = dataset.get(tag)
-    if element is None or not isinstance(element.value, bytes | memoryview):
-        return ""
-    charsets = charsets or charsets_of(_raw(dataset, CHARSET), ASCII)
-    return charsets.decode(element.value, element.vr).strip(" \0")
-
-
-def known_vr(tag: int) -> str:
-    """From the dictionary, else from Table E.1-1, which is newer; UN where neither knows."""
-    vr = dictionary_vr(tag)
-    row = rows().get(tag) if vr == "UN" else None
-    return row.vr if row is not None and row.vr else vr
-
-
-def _raw(dataset: Dataset, tag: int) -> bytes | memoryview | None:
-    element = dataset.get(tag)
-    return element.value if element is not None and isinstance(element.value, bytes | memoryview) else None
-
-
-def patient_of(dataset: Dataset) -> str:
-    """What stands for the patient: the Patient ID, else name and birth date, else the study; "" when nothing does."""
-    if patient := text_of(dataset, PATIENT_ID):
-        return patient
-    if name := text_of(dataset, PATIENT_NAME):
-        return f"{name}|{text_of(dataset, _BIRTH_DATE)}"
-    return text_of(dataset, STUDY)
-
-
-def collect(file: File, actions: dict[int, Action]) -> Identifiers:
-    """What in this object identifies, unless its action keeps it."""
-    found = Identifiers()
-    charsets = charsets_of(_raw(file.dataset, CHARSET), ASCII)
-    for dataset in (file.dataset, file.meta, *_dropped(file)):
-        _collect(dataset, actions, charsets, found)
-    found.dates.discard(_DUMMY_DATE)
-    return found
-
-
-def _dropped(file: File) -> Iterator[Dataset]:
-    for element in file.dropped:
-        yield Dataset({element.tag: element})
-
-
-def _collect(dataset: Dataset, actions: dict[int, Action], charsets: Charsets, found: Identifiers) -> None:
-    charsets = charsets_of(_raw(dataset, CHARSET), charsets)
-    table = rows()
-    for tag, element in dataset.items():
-        value = element.value
-        if isinstance(value, list):
-            for item in value:
-                _collect(item, actions, charsets, found)
-            continue
-        if isinstance(value, Fragments) or not value or len(value) > 10_000:
-            continue
-        vr = element.vr if element.vr != "UN" else known_vr(tag)
-        if vr == "PN":
-            _add_names(tag, charsets.decode(value, vr), found)
-        elif tag in _META_TITLES:
-            found.add(charsets.decode(value, "AE"))
-        elif (row := table.get(tag)) is not None and vr in _COLLECTED:
-            text = charsets.decode(value, vr)
-            parts = [text] if vr in ("LT", "ST", "UT") else [part.strip() for part in text.split("\\")]
-            if actions[tag] is Action.KEEP:
-                _add_kept(tag, vr, parts, found)
-            else:
-                _add_identifying(row, vr, parts, found)
-
-
-def _add_kept(tag: int, vr: str, parts: list[str], found: Identifiers) -> None:
-    if vr in _TEXT:
-        found.kept.update(parts)
-    elif vr in ("DA", "DT") and tag not in _CONTENT_DATES:
-        for part in parts:
-            found.kept_dates.update(all_dates(part[:8]))
-
-
-def _add_identifying(row: Row, vr: str, parts: list[str], found: Identifiers) -> None:
-    if vr in ("DA", "DT"):
-        for part in parts:
-            found.add_dates(part[:8] if vr == "DT" else part)
-    elif vr == "UI":
-        if row.basic == "U":
-            found.uids.update(uid for uid in parts if uid and not STANDARD_UID.match(uid))
-    elif vr != "CS" and not _NEVER_COLLECTED.intersection(row.options):
-        for part in parts:
-            if not _UNKNOWN_EVERYBODY.fullmatch(part):
-                found.add(part)
-
-
-_META_TITLES = frozenset({0x00020016, 0x00020017, 0x00020018})
-
-
-def _add_names(tag: int, text: str, found: Identifiers) -> None:
-    for name in text.split("\\"):
-        if name.strip() and not _UNKNOWN_EVERYBODY.fullmatch(name.strip(" ^=")):
-            (found.patient_names if tag in _PATIENT_NAMES else found.names).add(name.strip())
-
-
-# --- cleaning -----------------------------------------------------------------------------------------------------
 
 
 def clean(file: File, policy: Policy) -> Log:
@@ -183,14 +59,14 @@ class _Cleaner:
     def clean(self, file: File) -> None:
         dataset = file.dataset
         sop_class = text_of(dataset, SOP_CLASS)
-        _trim_pixels(dataset, file.transfer_syntax, self._notes, keep_overlays="graphics" in self._options)
+        trim_pixels(dataset, file.transfer_syntax, self._notes, keep_overlays="graphics" in self._options)
         self._dataset(dataset, self._policy.actions(sop_class), ASCII)
         self._patient(dataset)
         _replace_document(dataset)
         changed = clean_overlays(dataset) if "graphics" in self._options else []
         if changed:
             self._done["blanked"].update(changed)
-        file.meta = _fresh_meta(dataset, file.transfer_syntax)
+        file.meta = fresh_meta(dataset, file.transfer_syntax)
         file.preamble = bytes(128)
         file.dropped = []
 
@@ -201,7 +77,7 @@ class _Cleaner:
                 dataset[tag].value = self._policy.patient_id.encode("ascii")
 
     def _dataset(self, dataset: Dataset, actions: dict[int, Action], charsets: Charsets) -> None:
-        charsets = charsets_of(_raw(dataset, CHARSET), charsets)
+        charsets = charsets_of(raw(dataset, CHARSET), charsets)
         creators = _creators(dataset, charsets) if self._safe else {}
         kept_blocks: set[int] = set()
         for tag, element in list(dataset.items()):
@@ -319,7 +195,7 @@ class _Cleaner:
         vr, value = element.vr, element.value
         if isinstance(value, list):
             self._items(value, charsets)
-        elif vr in _TEXT:
+        elif vr in TEXT:
             self._mask(tag, element, charsets, free=free)
         elif vr == "PN":
             if value:
@@ -492,141 +368,3 @@ def _replace_document(dataset: Dataset) -> None:
     length = dataset.get(0x00420015)
     if length is not None:
         length.value = len(element.value).to_bytes(4, "little")
-
-
-# --- file meta information ----------------------------------------------------------------------------------------
-
-IMPLEMENTATION = "2.25.293847561029384756102938475610293847"
-
-
-def _fresh_meta(dataset: Dataset, transfer_syntax: str) -> Dataset:
-    texts = {
-        0x00020002: ("UI", text_of(dataset, SOP_CLASS)),
-        0x00020003: ("UI", text_of(dataset, SOP_INSTANCE)),
-        0x00020010: ("UI", transfer_syntax),
-        0x00020012: ("UI", IMPLEMENTATION),
-        0x00020013: ("SH", "MEDCLI"),
-    }
-    meta = Dataset({0x00020001: Element(0x00020001, "OB", b"\0\1")})
-    for tag, (vr, text) in texts.items():
-        if text:
-            meta[tag] = Element(tag, vr, text.encode("ascii", "replace"))
-    return meta
-
-
-# --- pixel data, without decoding it ------------------------------------------------------------------------------
-
-
-def _number(dataset: Dataset, tag: int, default: int) -> int:
-    value = _raw(dataset, tag)
-    if value is None or len(value) < 2:
-        return default
-    if dataset[tag].vr == "IS":
-        text = bytes(value).decode("latin-1").strip(" \0")
-        return int(text) if text.isdigit() else default
-    return int.from_bytes(bytes(value[:2]), "little")
-
-
-def _trim_pixels(dataset: Dataset, transfer_syntax: str, notes: list[str], *, keep_overlays: bool) -> None:
-    """Cut what lies behind the last pixel of native pixel data, and clear overlays hidden in unused bits."""
-    value = _raw(dataset, PIXEL_DATA)
-    if value is None:
-        return
-    rows_, columns = _number(dataset, 0x00280010, 0), _number(dataset, 0x00280011, 0)
-    samples, bits = _number(dataset, 0x00280002, 1), _number(dataset, 0x00280100, 16)
-    pixels = rows_ * columns * samples * max(_number(dataset, 0x00280008, 1), 1)
-    size = (pixels * bits + 7) // 8
-    if text_of(dataset, 0x00280004) == "YBR_FULL_422":
-        size = size * 2 // 3
-    if 0 < size < len(value) - 1:
-        dataset[PIXEL_DATA].value = bytes(value[:size]) + b"\0" * (size % 2)
-        notes.append("bytes behind the last pixel were cut")
-    if bits == 16 and not keep_overlays:
-        _clear_overlay_bits(dataset, notes)
-
-
-def _clear_overlay_bits(dataset: Dataset, notes: list[str]) -> None:
-    places = [
-        _number(dataset, 0x60000102 + (group << 16), 0)
-        for group in range(0, 32, 2)
-        if _number(dataset, 0x60000100 + (group << 16), 1) > 1 and 0x60003000 + (group << 16) not in dataset
-    ]
-    places = [place for place in places if _number(dataset, 0x00280101, 16) <= place < 16]
-    if places:
-        pixels = np.frombuffer(bytes(dataset[PIXEL_DATA].value), "<u2").copy()  # type: ignore[arg-type]
-        pixels &= np.uint16(0xFFFF ^ sum(1 << place for place in set(places)))
-        dataset[PIXEL_DATA].value = pixels.tobytes()
-        notes.append("overlays in unused bits of the pixels were cleared")
-
-
-# --- burned-in text -----------------------------------------------------------------------------------------------
-
-
-def clean_pixels(file: File, log: Log) -> bool:
-    """Blank burned-in text on every frame; gives whether there was a picture to search.
-
-    Raises FormatError when the pixels cannot be decoded.
-    """
-    if PIXEL_DATA not in file.dataset:
-        return False
-    from medcli.deidentify import pixels  # decoders and detectors load only where they are asked for
-
-    dataset = pydicom.dcmread(io.BytesIO(wire.write(file)), force=True)
-    cleaned = pixels.clean(dataset)
-    if cleaned is None:
-        return True
-    for tag, value in cleaned.dataset_changes.items():
-        if value is None:
-            file.dataset.pop(tag, None)
-        else:
-            file.dataset[tag] = Element(tag, dictionary_vr(tag), value)
-    pixel_data = cleaned.pixel_data
-    stored = Fragments(list(pixel_data)) if isinstance(pixel_data, list) else pixel_data
-    file.dataset[PIXEL_DATA] = Element(PIXEL_DATA, cleaned.pixel_vr, stored)
-    file.transfer_syntax = cleaned.transfer_syntax
-    file.meta = _fresh_meta(file.dataset, file.transfer_syntax)
-    log.done["blanked"].add(PIXEL_DATA)
-    log.notes.append(f"{len(cleaned.boxes)} boxes with text were blanked")
-    return True
-
-
-# --- what says that it was de-identified --------------------------------------------------------------------------
-
-
-def stamp(dataset: Dataset, options: frozenset[str], *, pixels_cleaned: bool, face: str | None) -> None:
-    """Write what was done into the object (PS3.15 E.1.1 and E.3).
-
-    Args:
-        options: Those that were asked for; Clean Pixel Data and Clean Recognizable Visual Features are only
-            claimed where the work was done.
-        pixels_cleaned: Whether every frame was searched for burned-in text.
-        face: NO or YES for Recognizable Visual Features; None: not looked at.
-    """
-    done = [name for name in OPTIONS if name in options]
-    done = [
-        name for name in done if (name != "pixels" or pixels_cleaned) and (name != "faces" or face == "NO")
-    ]
-    if "full-dates" in done and "modified-dates" in done:
-        done.remove("full-dates")
-    codes = [PROFILE_CODE, *(OPTIONS[name] for name in done)]
-    dates = "MODIFIED" if "modified-dates" in done else "UNMODIFIED" if "full-dates" in done else "REMOVED"
-    _set(dataset, 0x00120062, "CS", "YES")
-    method = [f"medcli {medcli.__version__}", "PS3.15 2026d Basic Profile", *(f"{code}" for code, _ in codes)]
-    _set(dataset, 0x00120063, "LO", "\\".join(method))
-    dataset[0x00120064] = Element(0x00120064, "SQ", [_code(*code) for code in codes])
-    _set(dataset, 0x00280303, "CS", dates)
-    if pixels_cleaned:
-        _set(dataset, 0x00280301, "CS", "NO")
-    if face:
-        _set(dataset, 0x00280302, "CS", face)
-
-
-def _set(dataset: Dataset, tag: int, vr: str, text: str) -> None:
-    dataset[tag] = Element(tag, vr, text.encode("ascii"))
-
-
-def _code(value: str, meaning: str) -> Dataset:
-    item = Dataset()
-    for tag, vr, text in ((0x00080100, "SH", value), (0x00080102, "SH", "DCM"), (0x00080104, "LO", meaning)):
-        _set(item, tag, vr, text)
-    return item
