@@ -1,6 +1,6 @@
 """What a start from unlabelled images is worth when a tenth of them has labels (PneumoniaMNIST, 28 x 28).
 
-    python benchmarks/pretraining.py [--data ../shared/data/pneumoniamnist] [--seeds 0 1 2] [--share 0.1] [--epochs 6]
+    python benchmarks/pretraining.py [--data data/pneumoniamnist] [--seeds 0 1 2] [--share 0.1] [--epochs 6]
 
 One network is pretrained on all training images without their labels. Then, for each seed, a tenth of the labels is
 drawn (in like proportion of the classes), and the network is trained with them from scratch and from the pretrained
@@ -29,8 +29,8 @@ from medcli.training import train  # noqa: E402
 FILE = "pneumoniamnist_trainval.npz"
 STARTS: dict[str, dict] = {
     "scratch": {},
-    "pretrained": {},  # the last layer first and alone, then all, the early ones slowly: the defaults
-    "pretrained_at_full_rate": {"freeze_epochs": 0, "backbone_rate": 1.0},
+    "pretrained": {"freeze_epochs": 2, "backbone_rate": 0.1},  # the last layer first, the early ones slowly
+    "pretrained_at_full_rate": {},  # the default
 }
 """How training with labels begins, and its settings beside the common ones."""
 NETWORK = {"name": "resnet18", "width": 8, "stages": 3}
@@ -46,7 +46,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data/pneumoniamnist"))
+    parser.add_argument("--data", type=Path, default=Path("data/pneumoniamnist"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
         "--share", type=float, default=0.1, help="of the training images whose labels are known"

@@ -19,6 +19,7 @@ from medcli.losses.views import vicreg  # noqa: E402
 from medcli.run import Run  # noqa: E402
 from medcli.tasks.views import collapsed  # noqa: E402
 from medcli.training import train  # noqa: E402
+from medcli.training.train import after_pretraining  # noqa: E402
 
 SETTINGS = {
     "seed": 3,
@@ -146,6 +147,14 @@ def test_its_weights_are_the_start_of_a_classifier(pretrained, tmp_path):
         6,
         8,
     )  # two convolutions, the dense layer of 64; not the logits
+    used = Run.open(tmp_path / "run").config.train
+    assert (used.freeze_epochs, used.backbone_rate) == (0, 1.0)
+    asked = settings.model_copy(update={"backbone_rate": 0.3})
+    kept = after_pretraining(
+        config.model_copy(update={"train": asked, "model": model}), folder / "run" / "model.keras"
+    )
+    assert (kept.train.freeze_epochs, kept.train.backbone_rate) == (0, 0.3)
+    assert after_pretraining(kept, tmp_path / "run" / "model.keras") is kept  # it learned from labels
 
 
 def test_it_answers_nothing_but_can_be_embedded(pretrained, tmp_path):

@@ -91,6 +91,7 @@ def train(
     if smoke:
         training, validation = training[:SMOKE_CASES], validation[:SMOKE_CASES]
     weights = given_weights(config)
+    config = after_pretraining(config, weights)
     groups = groups_of(config, plan, prepared, training, validation, smoke=smoke)
 
     with new_run(run_folder, config, plan, prepared.records, resume=resume, force=force):
@@ -156,6 +157,17 @@ def given_weights(config: Config) -> Path | None:
     if not file.is_file():
         raise RunError(f"{file}: no such weights; model.weights names a run folder or a model.keras.")
     return file
+
+
+def after_pretraining(config: Config, weights: Path | None) -> Config:
+    """With weights that `medcli pretrain` learned, from such images and by this network, `auto` means that all layers
+    learn alike from the first step: slow early layers held them back (docs/results.md)."""
+    told = weights.parent / "config.yaml" if weights is not None else None
+    if told is None or not told.is_file() or load_config(told).train.learn_from != "images":
+        return config
+    alike = {"freeze_epochs": 0, "backbone_rate": 1.0}
+    automatic = {name: value for name, value in alike.items() if getattr(config.train, name) == "auto"}
+    return config.model_copy(update={"train": config.train.model_copy(update=automatic)})
 
 
 def start_from(loop: Loop | AtOnce, file: Path) -> None:
