@@ -167,6 +167,23 @@ def test_the_network_of_a_baseline_says_what_scikit_learn_says(regressor):
     assert min(one["mae"] for one in fitted.scores) < spread, "out of fold, in the unit"
 
 
+def test_what_is_explained_is_the_distance_from_the_mean(trained):
+    folder, _, _ = trained
+    run = Run.open(folder / "run")
+    task, model, prepared = run.task, run.load_model("float32"), Prepared.open(folder / "prepared")
+    sides = {}
+    for record in prepared.records:
+        image = prepared.image(record)
+        (target,) = task.targets(model, image, wanted=None, most=1, windows=1, calibrated=None)
+        score, share = task.score(model(image[None]), *target.spec)
+        value = task.predict(model, [image])[0][0]
+        expected = abs(value - run.plan.target.mean) / run.plan.target.sd
+        assert float(score[0]) == pytest.approx(expected, abs=1e-4)
+        assert float(share[0]) == pytest.approx(1 / (1 + np.exp(-expected)), abs=1e-4)
+        sides["above" in target.said] = target.said
+    assert sides.keys() == {True, False} and "below the mean of" in sides[False]
+
+
 def test_a_loaded_run_predicts_cases_in_the_unit(trained):
     folder, _, _ = trained
     run = Run.open(folder / "run")

@@ -117,8 +117,8 @@ class RegressionJudge:
         outside = int(((self._truth < self.target.low) | (self._truth > self.target.high)).sum())
         if outside:
             notes.append(
-                f"{outside} of {len(self._true)} cases have a {name} outside of what was trained on "
-                f"({number_text(self.target.low)} to {number_text(self.target.high)})."
+                f"{outside} of {len(self._true)} cases lie outside of what was trained on "
+                f"({name} {number_text(self.target.low)} to {number_text(self.target.high)})."
             )
         return notes
 

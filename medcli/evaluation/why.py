@@ -3,8 +3,8 @@
 explanations.json    per case what was explained, and what the check of its map says; see `Explanation.as_json`
 pictures/why_*.png   the maps over the images
 
-Of classifiers an activation map and integrated gradients; of boxes and regions integrated gradients alone, as
-activation maps mostly fail their check there (docs/explain.md). `medcli explain` has the other methods.
+Of classifiers and regressions an activation map and integrated gradients; of boxes and regions integrated gradients
+alone, as activation maps mostly fail their check there (docs/explain.md). `medcli explain` has the other methods.
 """
 
 import json
@@ -27,8 +27,9 @@ from medcli.progress import Progress, ignore
 FILE = "explanations.json"
 SECONDS = 20.0
 """No further case is begun when it would end later than this."""
-METHODS: dict[str, list[str]] = {
+METHODS = {
     "classification": ["gradcam", "ig"],
+    "regression": ["gradcam", "ig"],
     "detection": ["ig"],
     "segmentation": ["ig"],
 }
@@ -48,8 +49,6 @@ def explain_worst(
     """
     from medcli.prediction.predictor import Predictor
 
-    if plan.task not in METHODS:
-        return []
     if not cases or not isinstance(predictor, Predictor) or predictor.model is None or predictor.run.members:
         return []
     from medcli.explain.explainer import explain_cases
@@ -73,7 +72,11 @@ def explain_worst(
                 drawn.append((picture(found, found.answers[0], plan), case.name))
                 captions[case.name] = f"{case.name}: {'; '.join(one.sentence for one in found.explanations)}"
                 content[case.name] = [
-                    {"label": one.answer.label, "probability": one.answer.probability, **one.as_json()}
+                    {
+                        "label": one.answer.said or one.answer.label,
+                        "probability": one.answer.probability,
+                        **one.as_json(),
+                    }
                     for one in found.explanations
                 ]
             now = perf_counter()

@@ -159,6 +159,7 @@ class _Work:
             layer=layer,
             baseline=windows[0].baseline_name,
             share=target.share,
+            said=target.said,
         )
         maps = {name: [window.map(name, layer, self.settings.steps) for window in windows] for name in names}
         curves: dict[str, Curves] = {}

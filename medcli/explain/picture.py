@@ -32,7 +32,7 @@ def picture(found: Explained, answer: Answer, plan: Plan) -> np.ndarray:
     explanations = found.of(answer)
     draw = _of_picture if found.image.ndim == 2 else _of_volume
     body = draw(found.image, explanations, plan)
-    return add_title(body, f"{answer.label} {answer.probability:.2f}", size=15)
+    return add_title(body, answer.told, size=15)
 
 
 def _of_picture(image: Image, explanations: list[Explanation], plan: Plan) -> np.ndarray:

@@ -19,13 +19,14 @@ class Answer:
     Attributes:
         number: 0 for the strongest of the case.
         label: Name of its class.
-        probability: As people are told it, 0..1 (of a region its mean).
+        probability: As people are told it, 0..1 (of a region its mean); NaN of a number.
         box: (4,) corners in pixels of the image, when it is a box.
         region: bool (spatial), when it is a region.
         truth: bool (spatial), what is truly of this class there (of a box the object that it found); None: unknown.
         layer: That activation maps look at; "" when none was asked for.
         baseline: "blur" or "mean".
         share: How much of the region the explained windows hold.
+        said: A number in words; "" for a class.
     """
 
     number: int
@@ -37,6 +38,12 @@ class Answer:
     layer: str
     baseline: str
     share: float
+    said: str = ""
+
+    @property
+    def told(self) -> str:
+        """Such as `rbc 0.93`, or the number."""
+        return self.said or f"{self.label} {self.probability:.2f}"
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class Explanation:
     @property
     def sentence(self) -> str:
         """Such as `LayerCAM of rbc 0.93: passed`, with the reasons when it did not."""
-        text = f"{self.title} of {self.answer.label} {self.answer.probability:.2f}"
+        text = f"{self.title} of {self.answer.told}"
         if self.verdict is None:
             return f"{text}: not checked"
         return f"{text}: {self.verdict.word if self.verdict.word == 'passed' else self.verdict.sentence}"

@@ -33,7 +33,7 @@ class Kept:
         return cls(
             found.case.name,
             patient,
-            answer.label,
+            answer.said or answer.label,
             answer.probability,
             explanation.sentence,
             explanation.as_json(),

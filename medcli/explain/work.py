@@ -183,6 +183,7 @@ class _Ledger:
             answers.append(
                 {
                     "class": answer.label,
+                    **({"said": answer.said} if answer.said else {}),
                     "probability": answer.probability,
                     "box": answer.box,
                     "voxels": None if answer.region is None else int(answer.region.sum()),

@@ -1,5 +1,6 @@
 """Regression: one number per case, learned standardised and told in its own unit."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,12 +8,14 @@ import tensorflow as tf
 
 from medcli.config.schema import Config
 from medcli.datasets.classification import ClassificationSet, number_targets
-from medcli.errors import DataError
 from medcli.losses.regression import LOSSES
-from medcli.preprocessing.plan import Plan, Target
+from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.plan import Target as Scale
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.tasks.classification import Classification, one_by_one
 from medcli.tasks.fairness import balanced_draw, by_group, chosen_by
+from medcli.tasks.running import first
+from medcli.tasks.target import Target
 
 CHOOSES = "negative_mae"
 """Minus the mean absolute error, in the unit of the target: what chooses weights is larger when it is better."""
@@ -26,7 +29,7 @@ class Regression(Classification):
     def __init__(self, config: Config, plan: Plan):
         super().__init__(config, plan)
         assert plan.target is not None
-        self.target: Target = plan.target
+        self.target: Scale = plan.target
         self.monitor = chosen_by(CHOOSES, config)
         self._loss = LOSSES["huber" if config.train.loss == "auto" else config.train.loss]
 
@@ -50,10 +53,26 @@ class Regression(Classification):
         )
 
     def targets(self, model, image, *, wanted, most, windows, calibrated):
-        raise DataError(
-            "A regression answers with a number and has no probability that a map could be tested on; explain a "
-            "classification of the same question (task: classification with classes such as low and high)."
-        )
+        """The number: what in the image makes it larger, or smaller, than the mean of the training part."""
+        value = float(self.predict(model, [image])[0][0])
+        sign, side = (1.0, "above") if value >= self.target.mean else (-1.0, "below")
+        return [
+            Target(
+                class_index=0,
+                probability=math.nan,
+                image=image,
+                start=(0,) * self.plan.dimensions,
+                spec=(np.array([sign], np.float32),),
+                cam="gradcam",
+                said=f"{self.target.name} {value:.4g}, {side} the mean of {self.target.mean:.4g}",
+            )
+        ]
+
+    def score(self, outputs, sign):
+        """Standard deviations above the mean (`sign` 1) or below it (-1); the logistic function of them takes the place
+        of a probability: one half at the mean, so that it falls when evidence is taken away."""
+        score = first(outputs)[:, 0] * sign
+        return score, tf.sigmoid(score)
 
     def _answers(self, logits: np.ndarray) -> np.ndarray:
         """(n, 1) float32 in the unit of the target."""

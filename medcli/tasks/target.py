@@ -12,7 +12,9 @@ class Target:
 
     Attributes:
         class_index: Its class.
-        probability: Of the answer as a person is told it (calibrated where the run has a calibration), 0..1.
+        probability: Of the answer as a person is told it (calibrated where the run has a calibration), 0..1; NaN of a
+            number.
+        said: A number as a person is told it; "": the class and its probability say all.
         image: What the network is given, float32 (spatial + channel): the prepared image or a window of it.
         start: Where that window begins in the prepared image; negative where it was padded.
         spec: float32 arrays that `Task.score` takes, the same shapes for every target of a run.
@@ -35,6 +37,7 @@ class Target:
     region: np.ndarray | None = None
     others: "tuple[Target, ...]" = ()
     share: float = 1.0
+    said: str = ""
 
 
 def one_hot(index: int, length: int) -> np.ndarray:

@@ -93,6 +93,15 @@ def test_the_other_commands_work_or_refuse(medcli, folder):
 
     code, out, err = medcli("report", run, "--set", "evaluate.group_patients=2", "--json")
     assert (code, err) == (0, "") and json.loads(out)["measures"]["mae"]
+    why = ("--cases", 2, "--methods", "gradcam", "--out", folder / "why")
+    code, out, err = medcli("explain", run, *why)
+    assert code == 0, err
+    (first, *_) = json.loads((folder / "why" / "explanations.json").read_text())["cases"]
+    answer = first["answers"][0]
+    assert answer["class"] == "ctr" and answer["probability"] is None and "the mean of" in answer["said"]
+    assert "verdict" in answer["maps"][0] and (folder / "why" / "report.html").is_file()
+    assert medcli("explain", folder / "ridge", *why, "--force")[0] == 1, "features have no map"
+
     code, out, err = medcli("audit", config, "--out", folder / "audit", "--json")
     assert code == 0, err
     assert any("ctr" in str(row) or "label" in str(row) for row in json.loads(out)["tables"]["shortcuts"])
