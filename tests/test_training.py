@@ -155,6 +155,9 @@ def test_config_that_was_prepared_otherwise_is_refused(undisturbed, tmp_path):
     )
     with pytest.raises(RunError, match=r"prepared with other settings \(preprocess.contrast\)"):
         train(other, folder / "prepared", tmp_path / "run")
+    other = config.model_copy(update={"train": config.train.model_copy(update={"patch": [8, 8]})})
+    with pytest.raises(RunError, match=r"was planned for train\.patch: auto, the config says \[8, 8\]"):
+        train(other, folder / "prepared", tmp_path / "run")
 
 
 def test_what_was_prepared_for_another_task_is_refused(tmp_path):

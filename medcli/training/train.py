@@ -216,6 +216,11 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
             f"{prepared.folder}: was planned for model.planes: {plan.planes or 'all'}, the config says {planes}; "
             "run `medcli preprocess` again, which takes only a moment."
         )
+    if settings.patch not in (made_with.train.patch, plan.patch):
+        raise RunError(
+            f"{prepared.folder}: was planned for train.patch: {made_with.train.patch}, the config says {settings.patch}; "
+            "run `medcli preprocess` again, which takes only a moment."
+        )
     if config.model.one_class and plan.classes != [ONE_CLASS]:
         raise RunError(
             f"{prepared.folder}: was prepared with {plan.num_classes} classes, the config says model.one_class; "
