@@ -20,7 +20,7 @@ from medcli.evaluation.decisions import decision_section, prevalences
 from medcli.evaluation.group_decisions import group_decisions
 from medcli.evaluation.judge import Detail, Judged, Measured, Plot, Values, shown_window, with_intervals
 from medcli.evaluation.kept import UNKNOWN, column_of, told
-from medcli.evaluation.plots import confusion_figure, precision_recall_figure, roc_figure
+from medcli.evaluation.plots import confusion_figure, precision_recall_figure, roc_figure, spread_figure
 from medcli.evaluation.refusal import NAMES, refusal_section, set_measures
 from medcli.image import Image
 from medcli.metrics import classification as metrics
@@ -301,6 +301,8 @@ class ClassificationJudge:
                 "Precision-recall curves: " + ", ".join(recall),
             ),
         ]
+        if truth.shape[1] == 2 and not self.plan.multi_label:
+            drawn.append(self._spread(truth[:, self._positive] == 1, probabilities[:, self._positive]))
         if not self.plan.multi_label:
             table, names = self._confusion(), self.plan.classes
             right = int(np.trace(table))
@@ -308,6 +310,22 @@ class ClassificationJudge:
             figure = confusion_figure(table, names, names)
             drawn.append(Plot("confusion", figure, "Cases by true and predicted class.", alt))
         return drawn
+
+    def _spread(self, positive: np.ndarray, probabilities: np.ndarray) -> Plot:
+        names = (self.plan.classes[self._positive], self.plan.classes[1 - self._positive])
+        threshold = None
+        if self.calibration is not None and self.calibration.groups is None:
+            threshold = self.calibration.operating[names[0]].threshold
+        medians = [
+            f"{np.median(some):.2f}" if len(some) else "none"
+            for some in (probabilities[positive], probabilities[~positive])
+        ]
+        return Plot(
+            "spread",
+            spread_figure(probabilities[positive], probabilities[~positive], names, threshold),
+            f"Probability of {names[0]} by the true class.",
+            f"Histograms; median probability of {names[0]}: {medians[0]} where it is true, {medians[1]} where not",
+        )
 
     def stored(self, cases: Sequence[str]) -> dict[str, Any]:
         return {}

@@ -296,6 +296,38 @@ def risk_coverage_figure(
     return figure
 
 
+def spread_figure(
+    positive: np.ndarray, negative: np.ndarray, names: tuple[str, str], threshold: float | None
+) -> "Figure":
+    """Histograms of the probability of the positive class, in twentieths, for cases that have it and that do not.
+
+    Args:
+        positive, negative: (n,) probabilities of the cases of each class.
+        names: Of the positive and of the negative class.
+        threshold: Where the run decides; None: no line.
+    """
+    figure, axes = plain_axes()
+    edges = np.linspace(0, 1, 21)
+    for values, name, color, style in (
+        (negative, names[1], COLORS[0], "-"),
+        (positive, names[0], COLORS[1], "--"),
+    ):
+        if len(values):
+            share = np.histogram(values, edges)[0] / len(values)
+            axes.stairs(
+                share, edges, color=color, linestyle=style, linewidth=1.8, label=f"{name} ({len(values)})"
+            )
+            axes.stairs(share, edges, color=color, alpha=0.15, fill=True)
+    if threshold is not None:
+        axes.axvline(threshold, color="0.3", linewidth=1.2, linestyle=":", label="threshold of the run")
+    axes.legend(fontsize=8, frameon=False, loc="best")
+    axes.set(
+        xlim=(-0.01, 1.01), ylim=(0, None), xlabel=f"probability of {names[0]}", ylabel="share of the class",
+        title="How far the classes lie apart",
+    )  # fmt: skip
+    return figure
+
+
 def unlikeness_figure(then: np.ndarray, here: np.ndarray, limit: float | None) -> "Figure":
     """Share of the cases up to each distance from the training cases, on the validation part and here."""
     figure, axes = plain_axes()

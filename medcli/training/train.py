@@ -218,8 +218,8 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
         )
     if settings.patch not in (made_with.train.patch, plan.patch):
         raise RunError(
-            f"{prepared.folder}: was planned for train.patch: {made_with.train.patch}, the config says {settings.patch}; "
-            "run `medcli preprocess` again, which takes only a moment."
+            f"{prepared.folder}: was planned for train.patch: {made_with.train.patch}, the config says "
+            f"{settings.patch}; run `medcli preprocess` again, which takes only a moment."
         )
     if config.model.one_class and plan.classes != [ONE_CLASS]:
         raise RunError(

@@ -92,6 +92,7 @@ def check_files(result, cases):
     pages = (result.folder / "report.html").read_text()
     plots = sorted(path.stem for path in result.folder.glob("*.png"))
     assert plots and pages.count("<img") >= len(plots)
+    assert ("spread" in plots) == ("brier" in content["overall"] and len(content["per_class"]) < 3)
     assert not re.search(r"""(src|href)=["']?(https?:|//)""", pages), "nothing may come from elsewhere"
     assert "@import" not in pages and "url(" not in pages
     assert all('alt=""' not in image for image in re.findall("<img[^>]*>", pages))
