@@ -19,6 +19,10 @@ An ensemble is a run folder too: config.yaml, plan.yaml, manifest.csv, what eval
 
 ensemble.json      its members, in order, and whether they are the folds of one cross-validation
 fold_0/  fold_1/ ...   the members, each a run folder as above
+
+A cascade (`plan.cascade`) is a run folder as the first, and beside its network
+
+coarse/            its two coarse networks, an ensemble as above: see `medcli.ensemble.cascade`
 """
 
 import hashlib
@@ -41,12 +45,13 @@ from medcli.preprocessing.prepared import Record, read_manifest, write_manifest
 if TYPE_CHECKING:
     import keras
 
-    from medcli.tasks.base import Task
+    from medcli.tasks.base import Ensembled, Task
 
 MODEL = "model.keras"
 CHECKPOINTS = "checkpoints"
 ENSEMBLE = "ensemble.json"
 RESULT = "result.json"
+COARSE = "coarse"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +61,7 @@ class Run:
     Attributes:
         members: The runs of an ensemble, whose predictions are averaged; none: it has weights of its own.
         folds: The members are the folds of one cross-validation: each trained on what the others validate on.
+        coarse: Of a cascade the coarse networks, an ensemble.
     """
 
     folder: Path
@@ -64,6 +70,7 @@ class Run:
     records: tuple[Record, ...]
     members: "tuple[Run, ...]" = ()
     folds: bool = False
+    coarse: "Run | None" = None
 
     @classmethod
     def open(cls, folder: Path, *, weights: bool = True) -> "Run":
@@ -88,12 +95,23 @@ class Run:
             raise RunError(
                 f"{folder}: the run has no weights ({MODEL} is missing); finish it with `medcli train --resume`."
             )
+        plan = load_plan(folder / "plan.yaml")
         return cls(
             folder,
             load_config(folder / "config.yaml"),
-            load_plan(folder / "plan.yaml"),
+            plan,
             tuple(read_manifest(folder)),
+            coarse=cls._open_coarse(folder / COARSE) if plan.cascade and weights else None,
         )
+
+    @classmethod
+    def _open_coarse(cls, folder: Path) -> "Run":
+        if not (folder / ENSEMBLE).is_file():
+            raise RunError(
+                f"{folder}: the coarse networks of this cascade are missing; copy run folders whole, or train it again "
+                "with `medcli train`."
+            )
+        return cls._open_ensemble(folder, weights=True)
 
     @classmethod
     def _open_ensemble(cls, folder: Path, *, weights: bool) -> "Run":
@@ -148,13 +166,23 @@ class Run:
             return cast("Task", Ensemble(self.config, self.plan, tasks))  # what prediction needs of one
         from medcli.tasks.choose import task_for
 
-        return task_for(self.config, self.plan)
+        task = task_for(self.config, self.plan)
+        if self.coarse is None:
+            return task
+        from medcli.tasks.cascade import Cascade
 
-    def _without_start(self) -> "Run":
-        """All weights come from the run, so none that training started from are asked for (ImageNet's, which may not be
-        there)."""
+        asked = self.config.predict.model_copy(update={"uncertainty": False})
+        config = self.coarse.config.model_copy(update={"predict": asked})
+        coarse = cast("Ensembled", replace(self.coarse, config=config).task)
+        return cast("Task", Cascade(self.config, self.plan, task, coarse))  # as above
+
+    def _own_task(self) -> "Task":
+        """Of the network that the folder itself holds. All weights come from the run, so none that training started
+        from are asked for (ImageNet's, which may not be there)."""
+        from medcli.tasks.choose import task_for
+
         model = self.config.model.model_copy(update={"weights": "none"})
-        return replace(self, config=self.config.model_copy(update={"model": model}))
+        return task_for(self.config.model_copy(update={"model": model}), self.plan)
 
     def _as_asked(self, member: "Run") -> "Run":
         """A member that predicts under the settings of the ensemble."""
@@ -179,18 +207,18 @@ class Run:
             policy: Keras dtype policy, such as "float32"; None: the precision of this device.
 
         Returns:
-            A `keras.Model`, or a tuple of them.
+            A `keras.Model`, or a tuple of them; of a cascade the fine network and the tuple of the coarse ones.
         """
         if self.members:
             return tuple(member.load_model(policy) for member in self.members)
         from medcli.devices import choose_precision
         from medcli.models.safety import load_weights_safely
 
-        task = self._without_start().task
+        task = self._own_task()
         with precision(policy or choose_precision(self.config.train.mixed_precision)[0]):
             model = task.build_model()
         load_weights_safely(model, self.model_path)
-        return model
+        return model if self.coarse is None else (model, self.coarse.load_model(policy))
 
 
 class precision:
@@ -220,7 +248,7 @@ def new_run(
     try:
         yield
     except BaseException:
-        if not (folder / MODEL).exists() and not (folder / CHECKPOINTS).exists():
+        if not any((folder / name).exists() for name in (MODEL, CHECKPOINTS, COARSE)):
             shutil.rmtree(folder, ignore_errors=True)
         raise
 

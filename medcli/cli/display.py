@@ -79,6 +79,7 @@ class TrainingDisplay:
             return
         of = f"fold {event['fold']} of 0 to {event['folds'] - 1}: " if "folds" in event else ""
         of = f"trial {event['trial']}: " if "trial" in event else of
+        of += f"coarse network {event['coarse'] + 1} of 2: " if "coarse" in event else ""
         match event["event"]:
             case "start":
                 self._bars.console.print(f"{of}{start_line(event)}", markup=False)

@@ -84,6 +84,13 @@ def explain(
             f"{run}: an ensemble of {len(opened.members)} networks, whose maps do not add up to one; explain one of "
             f"them, such as {opened.members[0].folder}."
         )
+    if opened.coarse is not None:
+        from medcli.errors import UsageError
+
+        raise UsageError(
+            f"{run}: a cascade, whose answers go back to two coarse networks and a fine one; explain a network trained "
+            f"without (model.cascade: off), or one of the coarse ones, such as {opened.coarse.members[0].folder}."
+        )
     wanted = {
         "methods": None if methods is None else f"[{methods}]",
         "top": top,

@@ -50,10 +50,9 @@ def plan(
 def _shown(value: Any) -> Any:
     """Sizes as 40 x 56 x 40, one normalisation for all channels once, nothing where nothing is set."""
     if isinstance(value, dict):
-        return ", ".join(
-            f"{key} {item:,.6g}" if isinstance(item, int | float) else f"{key} {item}"
-            for key, item in value.items()
-        )
+        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items() if item is not None)
+    if isinstance(value, float):
+        return f"{value:,.6g}"
     if not isinstance(value, list) or not value:
         return value
     if all(isinstance(item, int | float) for item in value):

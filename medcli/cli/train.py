@@ -105,7 +105,7 @@ def train(
                 settings, prepared_folder, run_folder, display,
                 only=fold, json=json, resume=resume, force=force, smoke=smoke,
             )  # fmt: skip
-        from medcli.training import train as work
+        from medcli.ensemble.cascade import train as work
 
         result = work(
             settings, prepared_folder, run_folder, resume=resume, force=force, smoke=smoke, on_event=display

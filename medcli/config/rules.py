@@ -26,6 +26,7 @@ def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
     yield from _clinical(config)
     yield from _fairness(config)
     yield from _planes(config)
+    yield from _cascade(config)
     yield from _augmentations(config)
     yield from _images_alone(config)
     yield from _autoencoder(config)
@@ -275,6 +276,15 @@ def _planes(config: Config) -> Iterator[tuple[Key, str]]:
         yield ("model", "planes"), f"is for segmentation, not for {config.task}; leave it out"
     elif isinstance(planes, int) and planes % 2 == 0:
         yield ("model", "planes"), f"expected an odd number, as one plane is in the middle, got {planes}"
+
+
+def _cascade(config: Config) -> Iterator[tuple[Key, str]]:
+    if config.model.cascade != "on":
+        return
+    if config.task != "segmentation":
+        yield ("model", "cascade"), f"is for segmentation, not for {config.task}; leave it out"
+    elif isinstance(config.model.planes, int):
+        yield ("model", "planes"), f"expected all with model.cascade: on, got {config.model.planes}"
 
 
 def _images_alone(config: Config) -> Iterator[tuple[Key, str]]:

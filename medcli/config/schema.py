@@ -138,6 +138,7 @@ class Model(Section):
     descriptors: bool = Field(False, description="Classification and regression of pictures: one more member, linear in measures of the dark object in the middle: size, outline, asymmetry, colours, texture (dermoscopy).")
     inputs: Literal["both", "image", "table"] = Field("both", description="With data.clinical: what the network sees, the image, the columns of the table, or both; one prepared folder serves all three.")
     planes: Literal["auto", "all"] | Count = Field("auto", description="Segmentation of volumes: all: a 3D network; an odd number k: a 2D network that sees k neighbouring planes and answers for the middle one (1: plain 2D, 3 or 5: 2.5D), with patches of rows and columns. auto: all, but 3 where planes are more than 3 times as far apart as pixels and there are fewer than a third as many of them as rows or columns.")
+    cascade: Literal["auto", "on", "off"] = Field("auto", description="Segmentation: on: two coarse networks, each trained on half of the training patients, see most of an image at once and answer first; the network of full resolution sees their answers beside the image. They take two fifths of train.max_minutes. auto: off, and the plan says when one patch sees less than a quarter of the median image, where it may help. docs/cascade.md.")
     deep_supervision: bool = Field(True, description="U-Net: also learn from the lower resolutions.")
 
 

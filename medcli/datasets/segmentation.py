@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from medcli.config.schema import Config
 from medcli.datasets import appearance, deform
+from medcli.datasets.answers import Answers
 from medcli.datasets.augment import STRENGTHS, uniform
 from medcli.datasets.classification import flip_axes
 from medcli.datasets.draw import Draw, EachOnce, Repeated
@@ -57,7 +58,7 @@ class SegmentationSet:
         self.allowed = allowed_changes(config, plan)
         self.deformation = deform.Deformation(
             self.patch,
-            plan.spacing or (1.0,) * len(self.patch),
+            plan.grid or (1.0,) * len(self.patch),
             strength=self.strength,
             chances=deform.CHANCES[augment],
             allowed=self.allowed,
@@ -69,6 +70,12 @@ class SegmentationSet:
         self.spacing = plan.spacing
         self._images = image_store(prepared, records, config.train.cache_gb)
         self._labels = self._label_store(prepared, records, config.train.cache_gb)
+        self._answers = None
+        if plan.cascade is not None:
+            self._answers = Answers(
+                prepared, records, plan.cascade.factors,
+                cache_gb=config.train.cache_gb, augment=augment != "none",
+            )  # fmt: skip
         self._sparse = plan.ignore_label is not None
         positions, counts = labelled_positions(prepared, records, plan, config.seed)
         self._positions, self._counts = tf.constant(positions), tf.constant(counts)
@@ -89,19 +96,24 @@ class SegmentationSet:
         draws = self.deformation.draw(seed)
         first, size = self.deformation.region(draws, corner)
         image, label = self._region(index, shape, first, size)
+        if self._answers is not None:
+            said = self._crop(self._answers.store, index, shape, first + self._answers.shift(seed), size)
+            image = tf.concat([image, self._answers.as_channels(said)], -1)
         offset = tf.cast(corner - first, tf.float32) + (np.array(self.patch, np.float32) - 1) / 2
         image, label = self.deformation.apply(draws, image, label, offset)
-        image = appearance.change_appearance(
-            image,
+        seen = appearance.change_appearance(
+            image[..., : self.channels],
             seed,
             strength=self.strength,
             chances=self.chances,
             allowed=self.allowed,
             axes=self.appearance_axes,
         )
+        if self._answers is not None:
+            seen = tf.concat([seen, self._answers.made_worse(image[..., self.channels :], seed)], -1)
         if self._planes is not None:
             label = label[self._planes // 2 : self._planes // 2 + 1]
-        return image, label
+        return seen, label
 
     def batch(self, images, targets, number):
         return images, targets
@@ -155,18 +167,22 @@ class SegmentationSet:
 
     def _region(self, index, shape, start, size):
         """Image and label from `start` on; where there is no image zeros, and `IGNORE` for labels that are sparse."""
+        image = self._crop(self._images, index, shape, start, size)
+        outside = IGNORE if self._sparse else 0
+        label = self._crop(self._labels, index, shape, start, size, outside=outside)
+        return tf.cast(image, tf.float32), label
+
+    def _crop(self, store: ArrayStore, index, shape, start, size, *, outside: int = 0):
+        """From `start` on, of all channels if there are any; `outside` where there is no image."""
         first = tf.clip_by_value(start, 0, shape)
         last = tf.clip_by_value(start + size, 0, shape)
-        image = self._images.crop(
-            index, tf.concat([first, [0]], 0), tf.concat([last - first, [self.channels]], 0)
-        )
-        label = self._labels.crop(index, first, last - first)
         padding = tf.stack([first - start, start + size - last], axis=1)
-        image = tf.pad(tf.cast(image, tf.float32), tf.concat([padding, [[0, 0]]], 0))
-        label = tf.pad(label, padding, constant_values=IGNORE if self._sparse else 0)
-        image.set_shape([None] * len(self.patch) + [self.channels])
-        label.set_shape([None] * len(self.patch))
-        return image, label
+        channels = store.shapes[0, len(self.patch) :]
+        part = store.crop(index, tf.concat([first, channels * 0], 0), tf.concat([last - first, channels], 0))
+        padding = tf.concat([padding, [[0, 0]] * len(channels)], 0) if len(channels) else padding
+        part = tf.pad(part, padding, constant_values=tf.cast(outside, part.dtype))
+        part.set_shape([None] * len(self.patch) + [int(count) for count in channels])
+        return part
 
 
 def allowed_changes(config: Config, plan: Plan) -> list[str]:

@@ -26,7 +26,7 @@ from medcli.postprocessing.learned import learn_from_members
 from medcli.preprocessing.cases import SHAPING
 from medcli.preprocessing.plan import save_plan
 from medcli.preprocessing.prepared import Record, write_manifest
-from medcli.run import ENSEMBLE, MODEL, Run
+from medcli.run import COARSE, ENSEMBLE, MODEL, Run
 
 LEARNED = (TABLE, CALIBRATION, OPERATING, POSTPROCESSING)
 COPIED = (
@@ -58,6 +58,8 @@ def ensemble(runs: Sequence[Path], out: Path, *, force: bool = False) -> Run:
         for file in COPIED:
             if (member.folder / file).is_file():
                 shutil.copyfile(member.folder / file, out / name / file)
+        if member.coarse is not None:
+            shutil.copytree(member.folder / COARSE, out / name / COARSE)
     return assemble(out, names, folds=False)
 
 
@@ -108,7 +110,7 @@ def check_alike(members: Sequence[Run]) -> None:
                 f"{pair}: one knows the classes {', '.join(first.plan.classes)}, the other "
                 f"{', '.join(other.plan.classes)}; an ensemble needs the same ones in the same order."
             )
-        shaping = [*SHAPING, "regions", "clinical"]
+        shaping = [*SHAPING, "regions", "clinical", "coarser"]
         differing = [name for name in shaping if getattr(other.plan, name) != getattr(first.plan, name)]
         if differing:
             raise DataError(

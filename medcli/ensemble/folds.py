@@ -16,6 +16,7 @@ import keras
 
 from medcli.config.schema import Config
 from medcli.ensemble.assemble import LEARNED, assemble
+from medcli.ensemble.cascade import train
 from medcli.ensemble.held_out import FOLDER as HELD_OUT
 from medcli.errors import MedcliError, UsageError
 from medcli.files import write_csv
@@ -24,7 +25,7 @@ from medcli.preprocessing.prepared import Prepared
 from medcli.run import ENSEMBLE, Run
 from medcli.training.result import Event, Result
 from medcli.training.signals import Stopped
-from medcli.training.train import settle, train
+from medcli.training.train import settle
 
 FILE = "folds.csv"
 OF_THE_ENSEMBLE = (ENSEMBLE, FILE, *LEARNED, "config.yaml", "plan.yaml", "manifest.csv", "environment.json")

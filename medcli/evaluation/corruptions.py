@@ -303,7 +303,7 @@ def network_pixel(image: Image, array: np.ndarray, plan: Plan) -> tuple[float, .
     placement = place(image, array, plan)
     if image.ndim == 3 and image.spacing is not None:
         oriented = [image.spacing[axis] for axis in placement.axes]
-        step = min(plan.spacing or oriented)
+        step = min(plan.grid or oriented)
         return tuple(step / spacing for spacing in image.spacing)
     kept = np.subtract(placement.stop, placement.start)
     shrunk = np.maximum(1.0, kept / np.asarray(placement.scaled))

@@ -73,8 +73,8 @@ def input_text(found: Findings) -> str:
     plan, card = found.run.plan, found.run.config.card
     colour = {"grey": "grey", "rgb": "RGB", "as_is": plural(plan.channels, "channel")}[plan.color]
     size = " x ".join(map(str, plan.size)) + " pixels" if plan.size else "their own size"
-    if plan.spacing:
-        size = " x ".join(f"{step:g}" for step in plan.spacing) + " mm per step"
+    if plan.grid:
+        size = " x ".join(f"{step:.4g}" for step in plan.grid) + " mm per step"
     known = [f"{code} ({count})" for code, count in sorted(found.kept.modalities.items())]
     text = f"{card.images.rstrip('.')}; " if card.images else ""
     text += f"{'volumes' if plan.dimensions == 3 else 'pictures'}, {colour}, brought to {size}"

@@ -43,13 +43,15 @@ def explain_worst(
 
     Args:
         folder: Of the evaluation.
-        predictor: A loaded run; anything else, and an ensemble, explains nothing.
+        predictor: A loaded run; anything else, an ensemble and a cascade explain nothing.
         cases: The worst first.
         plan: Tells what the values in the masks mean.
     """
     from medcli.prediction.predictor import Predictor
 
-    if not cases or not isinstance(predictor, Predictor) or predictor.model is None or predictor.run.members:
+    if not cases or not isinstance(predictor, Predictor) or predictor.model is None:
+        return []
+    if predictor.run.members or predictor.run.coarse is not None:
         return []
     from medcli.explain.explainer import explain_cases
     from medcli.explain.picture import picture

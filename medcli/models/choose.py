@@ -107,7 +107,7 @@ def build_network(config: Config, plan: Plan) -> keras.Model:
             return build_baseline(len(names), plan.num_classes, settings.classifier)
         case "segmentation", "unet":
             return build_unet(
-                (*(plan.patch or ()), plan.channels),
+                (*(plan.patch or ()), plan.input_channels),
                 plan.num_outputs + plan.single_objects,  # and how deep a voxel lies in its object
                 strides=plan.strides,
                 flat=plan.planes is not None,

@@ -214,8 +214,8 @@ def _voxel_sizes(plan: Plan, records: Sequence[Record]) -> tuple[str, list[float
     sizes = []
     for record in records:
         size = float(np.prod(record.spacing)) if measured and record.spacing is not None else 1.0
-        if plan.spacing is not None and measured:
-            size = float(np.prod(plan.spacing))
+        if plan.grid is not None and measured:
+            size = float(np.prod(plan.grid))
         elif plan.size is not None:  # cropping is for volumes, which keep their spacing
             size *= float(np.prod(record.original_shape) / np.prod(record.shape))
         sizes.append(size)

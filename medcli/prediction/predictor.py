@@ -74,7 +74,7 @@ def read_files(case: Case) -> Image:
 class Predictor:
     """Attributes:
     run: With the settings of `config.predict` that are wanted here.
-    task, model: Of that run; of an ensemble a tuple of networks.
+    task, model: Of that run; of an ensemble a tuple of networks, of a cascade a pair, see `medcli.tasks.cascade`.
     calibration: Applied to probabilities of classes; None: they stay as the network gives them.
     read: Gives the image of a case; called in several threads.
     refusal: By it cases are answered or referred; None: the run did not learn to tell.
@@ -382,12 +382,13 @@ def _number(raw: np.ndarray) -> Prediction:
 
 
 def folded(model: Any) -> Any:
-    """The network, or those of an ensemble, faster for prediction; see `medcli.models.fold`."""
+    """The network, or those of an ensemble or a cascade, faster for prediction; see `medcli.models.fold`."""
     from medcli.models.fold import fold_norms
 
-    for one in model if isinstance(model, tuple) else (model,):
-        fold_norms(one)
-    return model
+    if not isinstance(model, tuple):
+        fold_norms(model)
+        return model
+    return tuple(map(folded, model))
 
 
 def _fits(read: Read, group: list[Read], together: int) -> bool:

@@ -58,6 +58,24 @@ class Target(BaseModel):
         )
 
 
+class Coarse(BaseModel):
+    """The coarse networks of a cascade (`medcli.preprocessing.plan_cascade`).
+
+    Attributes:
+        factors: How many times as far apart as in the prepared image their voxels are, per axis.
+        patch, batch_size, stages, strides, width, cost: As of `Plan`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    factors: list[float]
+    patch: list[int]
+    batch_size: int
+    stages: int
+    strides: list[list[int]]
+    width: int | None = None
+    cost: dict[str, float] = {}
+
+
 class Plan(BaseModel):
     """Decisions for one data set. Written as YAML, may be edited before training.
 
@@ -97,6 +115,10 @@ class Plan(BaseModel):
             network's stem, and then on entering each stage; empty: plans of earlier versions.
         planes: Segmentation of volumes by a 2D network: how many neighbouring planes it sees (odd; it answers for the
             middle one), also the first number of `patch`; None: the network has as many axes as the images.
+        cascade: Segmentation: coarse networks look at the whole first, and what they say of every class is one more
+            channel of what the network is given; None: it sees the image alone.
+        coarser: Of a coarse network's own run: the image is prepared as all of the above says and then made coarser by
+            these factors per axis; None: it is not.
         augmentations: Which changes augmentation may make; None: plans of earlier versions.
         oversampling: Segmentation: how many times as often the cases with a rare class are drawn, by its name.
         reasons: For every decision the rule and the numbers behind it.
@@ -132,6 +154,8 @@ class Plan(BaseModel):
     strides: list[list[int]] = []
     overlap: int = 0
     planes: int | None = None
+    cascade: Coarse | None = None
+    coarser: list[float] | None = None
     augmentations: list[str] | None = None
     width: int | None = None
     cost: dict[str, float] = {}
@@ -149,8 +173,16 @@ class Plan(BaseModel):
 
     @property
     def input_channels(self) -> int:
-        """Of what the network is given: the image's, and one for each number of the clinical columns."""
-        return self.channels + width(self.clinical)
+        """Of what the network is given: the image's, one for each number of the clinical columns, and in a cascade one
+        for each class."""
+        return self.channels + width(self.clinical) + (self.num_classes if self.cascade else 0)
+
+    @property
+    def grid(self) -> list[float] | None:
+        """mm per axis between the voxels of a prepared image; None: as in the image itself."""
+        if self.spacing is None or self.coarser is None:
+            return self.spacing
+        return [step * factor for step, factor in zip(self.spacing, self.coarser, strict=True)]
 
     @property
     def label_names(self) -> list[str]:
@@ -170,6 +202,12 @@ class Plan(BaseModel):
     def members(self, index: int) -> list[int]:
         """Segmentation: label ids of the class of this index."""
         return self.regions[index] if self.regions else [index + 1]
+
+    def of_coarse(self) -> "Plan":
+        """Of a cascade: the plan of its coarse networks, each a run by itself."""
+        assert self.cascade is not None
+        network = self.cascade.model_dump(exclude={"factors"})
+        return self.model_copy(update=network | {"coarser": self.cascade.factors, "cascade": None})
 
 
 def save_plan(plan: Plan, path: Path) -> None:

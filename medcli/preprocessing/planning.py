@@ -11,8 +11,9 @@ from medcli.config.schema import Config
 from medcli.errors import DataError
 from medcli.preprocessing.geometry import fitted_shape, spaced_shape
 from medcli.preprocessing.labels import LabelRule
-from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.plan import Coarse, Plan
 from medcli.preprocessing.plan_augment import decide_augmentations, decide_detection_augmentations
+from medcli.preprocessing.plan_cascade import COARSE_SHARE, decide_cascade, of_the_time
 from medcli.preprocessing.plan_detection import Input, decide_input
 from medcli.preprocessing.plan_geometry import (
     decide_crop,
@@ -95,6 +96,19 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         if seen
         else decide_network(config, shapes, known, size, reasons, channels=channels, outputs=outputs)
     )
+    objects = rule.objects or _single_objects(config, rule, reasons)
+    cascade: Coarse | None = None
+    if config.task == "segmentation":
+        cascade = decide_cascade(
+            config, shapes, known, size, network, reasons,
+            objects=objects is not None, channels=channels, outputs=outputs,
+        )  # fmt: skip
+    if cascade is not None:  # the same patch, but what fits into less time
+        settings_of_fine = of_the_time(config, 1 - 2 * COARSE_SHARE)
+        given = channels + len(rule.classes)
+        network = decide_network(
+            settings_of_fine, shapes, known, size, reasons, channels=given, outputs=outputs
+        )
     augmentations: list[str] | None
     if config.task == "detection":
         augmentations = decide_detection_augmentations(config, evidence.kinds, len(rule.classes), reasons)
@@ -110,7 +124,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         labels=rule.labels,
         regions=rule.regions,
         label_ids=rule.label_ids,
-        objects=rule.objects or _single_objects(config, rule, reasons),
+        objects=objects,
         ignore_label=rule.ignore_label,
         multi_label=multi_label,
         channels=channels,
@@ -131,6 +145,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         strides=[list(stride) for stride in network.strides],
         overlap=seen.overlap if seen else 0,
         planes=network.planes,
+        cascade=cascade,
         augmentations=augmentations,
         width=network.width,
         cost=network.cost,

@@ -1,9 +1,12 @@
 """The one function that prepares an image, in training and in prediction alike."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from medcli.errors import DataError
 from medcli.image import Image
+from medcli.preprocessing.coarse import coarse_image
 from medcli.preprocessing.geometry import (
     Placement,
     fitted_shape,
@@ -35,6 +38,10 @@ def prepare(image: Image, plan: Plan) -> tuple[np.ndarray, Placement]:
     placement = place(image, array, plan)
     array = resize(finite(placement.cut(array)), placement.scaled)
     array = normalized(enhanced(array, plan), plan)
+    if plan.coarser is not None:
+        array = coarse_image(array, plan.coarser)
+        shape = array.shape[:-1]
+        placement = replace(placement, scaled=shape, prepared=shape)
     return np.ascontiguousarray(placement.padded(array)), placement
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from medcli.clinical import stamp
 from medcli.errors import RunError
 from medcli.files import read_csv, write_csv
+from medcli.preprocessing.coarse import Answered
 from medcli.preprocessing.instances import classes_of
 from medcli.preprocessing.plan import Plan, load_plan
 
@@ -142,11 +143,15 @@ def _from_row(row: dict[str, str]) -> Record:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A finished prepared folder, opened for reading."""
+    """A finished prepared folder, opened for reading.
+
+    `answers`: the folder with what the coarse networks of a cascade said, see `medcli.preprocessing.coarse`.
+    """
 
     folder: Path
     plan: Plan
     records: tuple[Record, ...]
+    answers: Path | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "Prepared":
@@ -165,9 +170,16 @@ class Prepared:
     def image(self, record: Record, *, mapped: bool = False) -> np.ndarray:
         """float32, spatial shape + channel; `mapped` reads from disk only what is touched.
 
-        As the network sees it: with the clinical columns of the plan as further channels, see `medcli.clinical.stamp`.
+        As the network sees it: with the clinical columns of the plan as further channels, see `medcli.clinical.stamp`,
+        and in a cascade with the coarse answers.
         """
-        return stamp(self.picture(record, mapped=mapped), record.clinical, self.plan.clinical)
+        image = stamp(self.picture(record, mapped=mapped), record.clinical, self.plan.clinical)
+        return image if self.answers is None else np.asarray(Answered(image, self.answer(record)))
+
+    def answer(self, record: Record) -> np.ndarray:
+        """What the coarse networks said: uint8, spatial shape + class; mapped."""
+        assert self.answers is not None
+        return self._load(answer_path(self.answers, record.key), True)
 
     def picture(self, record: Record, *, mapped: bool = False) -> np.ndarray:
         """The image alone."""
@@ -208,6 +220,10 @@ def image_path(folder: Path, key: str) -> Path:
 
 def mask_path(folder: Path, key: str) -> Path:
     return folder / "cases" / f"{key}.mask.npy"
+
+
+def answer_path(folder: Path, key: str) -> Path:
+    return folder / f"{key}.npy"
 
 
 def label_path(folder: Path, key: str) -> Path:

@@ -100,6 +100,11 @@ def search(
         raise UsageError(
             "model.name: features chooses its own settings by cross-validation; there is nothing to search."
         )
+    if plan.cascade is not None:
+        raise UsageError(
+            "model.cascade: a search tries single networks; add `--set model.cascade=off`, and train a cascade with "
+            "the settings that were found."
+        )
     own = own_values(settled, space)
     space = {key: one.with_value(own[key]) if key in own else one for key, one in space.items()}
     _make_room(out, resume=resume, force=force)

@@ -3,7 +3,7 @@
 Classification gives the probabilities of every network, for the mean is taken after calibration; regression the
 numbers of every network, whose spread is told. Segmentation averages
 probabilities window by window, as one network that holds them all, so that memory holds one result (networks with
-patches of different sizes: image by image, two results). Detection fuses boxes (`medcli.metrics.fusion`).
+patches of different sizes, and cascades: image by image, two results). Detection fuses boxes (`medcli.metrics.fusion`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,25 +38,29 @@ class Ensemble:
         return self.predict_by(range(len(self.tasks)), models, images)
 
     def predict_by(self, voters: Sequence[int], models, images: Sequence[np.ndarray]) -> list[Any]:
-        if self.plan.task == "segmentation" and len({_seen_as(self.tasks[one].plan) for one in voters}) == 1:
-            return self.tasks[voters[0]].predict(self._as_one(tuple(voters), models), images)
         if self.plan.task == "segmentation":
-            return [self._mean(voters, models, image) for image in images]
+            return self._segmented(voters, models, images)
         found = [self.tasks[one].predict(models[one], images) for one in voters]
         if self.plan.whole_images:
             return [np.stack(one) for one in zip(*found, strict=True)]
         return [self._fused(boxes) for boxes in zip(*found, strict=True)]
 
-    def _as_one(self, voters: tuple[int, ...], models) -> Any:
+    def _segmented(self, voters: Sequence[int], models, images: Sequence[np.ndarray]) -> list[Slabs]:
+        plans = [self.tasks[one].plan for one in voters]
         if len(voters) == 1:
-            return models[voters[0]]
+            return self.tasks[voters[0]].predict(models[voters[0]], images)
+        if len({_seen_as(plan) for plan in plans}) == 1 and not any(plan.cascade for plan in plans):
+            return self.tasks[voters[0]].predict(self._as_one(tuple(voters), models), images)
+        return [self._mean(voters, models, image) for image in images]
+
+    def _as_one(self, voters: tuple[int, ...], models) -> Any:
         if voters not in self._joined:
             chosen = [models[one] for one in voters]
             self._joined[voters] = MeanNetwork(chosen, independent=bool(self.plan.regions))
         return self._joined[voters]
 
     def _mean(self, voters: Sequence[int], models, image: np.ndarray) -> Slabs:
-        """Of networks that see patches of different sizes: one whole result after the other, when asked for."""
+        """Of networks that see different things: one whole result after the other, when asked for."""
         found = [self.tasks[one].predict(models[one], [image])[0] for one in voters]
 
         def parts() -> Iterator[np.ndarray]:

@@ -16,6 +16,7 @@ from medcli.metrics.bootstrap import mean_of_known
 from medcli.metrics.segmentation import dice, overlap_counts
 from medcli.models.choose import build_model
 from medcli.models.unet import encoder_layers
+from medcli.preprocessing.coarse import picture_of
 from medcli.preprocessing.content import MARGIN, content_mask
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepared import Prepared, Record
@@ -202,7 +203,7 @@ class Segmentation:
             overlap=settings.overlap,
             flips=settings.flips,
             more=int(settings.uncertainty),
-            content=content_mask(image, self.plan) if skip else None,
+            content=content_mask(picture_of(image), self.plan) if skip else None,
         )
 
     def _slabs(self, predict_batch, image: np.ndarray, *, more: int = 0, **settings) -> Slabs:

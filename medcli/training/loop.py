@@ -34,9 +34,9 @@ class Loop:
     """One training: model, optimiser, moving average, state; and the steps that advance them."""
 
     def __init__(self, task: Task, prepared: Prepared, training: Sequence[Record], validation: Sequence[Record],
-                 folder: Path, strategy, policy: str, on_event, started: float):  # fmt: skip
+                 folder: Path, strategy, policy: str, on_event, started: float, spent: float = 0.0):  # fmt: skip
         self.task, self.prepared, self.validation, self.folder = task, prepared, validation, folder
-        self.strategy, self.on_event, self.started = strategy, on_event, started
+        self.strategy, self.on_event, self.started, self.spent = strategy, on_event, started - spent, spent
         config, plan = task.config, task.plan
         self.settings = config.train
         self.training_set = task.training_set(prepared, training)
@@ -114,6 +114,7 @@ class Loop:
         if found is None:
             return
         self.state, arrays = found
+        self.started += self.spent  # the state has it
         for variable, array in zip(self._saved_variables(), arrays, strict=True):
             variable.assign(array)
         self.step.assign(self.state.step)
@@ -268,7 +269,7 @@ class Loop:
         state, elapsed = self.state, self._seconds()
         if state.epoch == 1:
             state.first_epoch_seconds = elapsed  # holds the start-up and compilation: not typical
-            per_epoch = elapsed
+            per_epoch = elapsed - self.spent
         else:
             per_epoch = (elapsed - state.first_epoch_seconds) / (state.epoch - 1)
         left = (

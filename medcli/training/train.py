@@ -53,7 +53,7 @@ def train(
     smoke: bool = False,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> Result:
-    """Train on a prepared folder and write a run folder.
+    """Train one network on a prepared folder and write a run folder; `medcli.ensemble.cascade` trains several.
 
     Args:
         resume: Continue where the last checkpoint was written; the result is that of an undisturbed run.
@@ -66,22 +66,55 @@ def train(
         DataError: There is nothing to train or to validate on.
         Stopped: A signal asked for it; the state was saved.
     """
-    started = time.monotonic()
-    prepared = Prepared.open(prepared_folder)
+    return train_on(
+        config, opened(config, prepared_folder), run_folder,
+        resume=resume, force=force, smoke=smoke, on_event=on_event,
+    )  # fmt: skip
+
+
+def opened(config: Config, folder: Path) -> Prepared:
+    """The prepared folder, with the parts that the config's folds ask for.
+
+    Raises DataError when there is nothing to train or to validate on.
+    """
+    prepared = Prepared.open(folder)
     if config.data.split.folds:
         prepared = in_fold(prepared, config.data.split, config.seed)
+    for part, name in (("train", "training"), ("val", "validation")):
+        if not prepared.split(part):
+            raise DataError(f"{folder}: no cases in the {name} part; change data.split and preprocess again.")
+    return prepared
+
+
+def train_on(
+    config: Config,
+    prepared: Prepared,
+    run_folder: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    smoke: bool = False,
+    on_event: Callable[[Event], None] = lambda event: None,
+    spent: float = 0.0,
+) -> Result:
+    """As `train`, on a prepared folder that was opened.
+
+    Args:
+        spent: Seconds of the time budget that are used up before.
+    """
+    started = time.monotonic()
     config, plan = settle(config, prepared, smoke)
+    if plan.cascade is not None and prepared.answers is None:
+        raise RunError(
+            "model.cascade: expected the answers of coarse networks; train with medcli.ensemble.cascade.train, as "
+            "`medcli train` does."
+        )
     prepared = replace(prepared, plan=prepared.plan.model_copy(update={"clinical": plan.clinical}))
     training, validation = prepared.split("train"), prepared.split("val")
-    for part, name in ((training, "training"), (validation, "validation")):
-        if not part:
-            raise DataError(
-                f"{prepared_folder}: no cases in the {name} part; change data.split and preprocess again."
-            )
     alone = config.train.learn_from == "images"
     if plan.classes == [UNLABELLED] and not alone:
         raise DataError(
-            f"{prepared_folder}: holds images without labels (data.format: images), so nothing can be learned from "
+            f"{prepared.folder}: holds images without labels (data.format: images), so nothing can be learned from "
             "labels; use `medcli pretrain`."
         )
     if plan.task == "classification" and not alone:
@@ -108,8 +141,8 @@ def train(
                 loop = AtOnce(task, prepared, training, validation, run_folder, on_event, started)
             else:
                 loop = Loop(
-                    task, prepared, training, validation, run_folder, strategy, policy, on_event, started
-                )
+                    task, prepared, training, validation, run_folder, strategy, policy, on_event, started, spent
+                )  # fmt: skip
         write_environment(
             run_folder,
             {
@@ -221,6 +254,11 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
             f"{prepared.folder}: was planned for train.patch: {made_with.train.patch}, the config says "
             f"{settings.patch}; run `medcli preprocess` again, which takes only a moment."
         )
+    if config.model.cascade == "on" and plan.cascade is None:
+        raise RunError(
+            f"{prepared.folder}: was planned without a cascade, the config says model.cascade: on; run `medcli "
+            "preprocess` again, which takes only a moment."
+        )
     if config.model.one_class and plan.classes != [ONE_CLASS]:
         raise RunError(
             f"{prepared.folder}: was prepared with {plan.num_classes} classes, the config says model.one_class; "
@@ -228,6 +266,8 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
         )
     image_alone = config.model.inputs == "image" or settings.learn_from == "images"
     update: dict[str, Any] = {"clinical": []} if image_alone else {}
+    if config.model.cascade == "off":
+        update["cascade"] = None
     if plan.task == "detection" and config.model.stages in (3, 4):
         update["stages"] = config.model.stages
     if settings.batch_size != "auto":
