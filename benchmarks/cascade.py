@@ -1,9 +1,9 @@
 """What a cascade is worth where a patch sees too little, and what it costs where it sees enough (made-up volumes).
 
-    python benchmarks/cascade.py [--kind far|near] [--minutes 2.5] [--out FILE]
+    python benchmarks/cascade.py [--kind far|near] [--minutes 3] [--out FILE]
 
-Volumes of 96 x 96 x 96 hold a body with noise, a bright organ at one of its two ends (drawn for each), and equal balls
-all over. Patches are 32 x 32 x 32: they see 4 % of the volume. What class a ball is of:
+Volumes of 72 x 72 x 72 hold a body with noise, a bright organ at one of its two ends (drawn for each), and equal balls
+all over. Patches are 24 x 24 x 24: they see 4 % of the volume. What class a ball is of:
 
 far     by the end on which the organ lies: balls in that half are `near_organ`, the others `far_organ`; most patches do
         not show the organ, so they cannot tell
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 CLASSES = {"far": ["near_organ", "far_organ"], "near": ["bright", "dim"]}
-RADIUS, BALLS, ORGAN = 5, 12, 0.15
+RADIUS, BALLS, ORGAN = 4, 12, 0.15
 """Voxels, balls in a volume, share of the body's length that is organ."""
 
 
@@ -48,9 +48,9 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kind", choices=list(CLASSES), default="far")
-    parser.add_argument("--minutes", type=float, default=2.5, help="of training, for each")
-    parser.add_argument("--side", type=int, default=96, help="of the volumes, in voxels")
-    parser.add_argument("--patch", type=int, default=32)
+    parser.add_argument("--minutes", type=float, default=3, help="of training, for each")
+    parser.add_argument("--side", type=int, default=72, help="of the volumes, in voxels")
+    parser.add_argument("--patch", type=int, default=24)
     parser.add_argument("--patients", type=int, nargs=3, default=(24, 2, 12), help="train, val, test")
     parser.add_argument(
         "--noise", type=float, default=0.6, help="deviation; a ball is 1 above its surroundings"
@@ -122,7 +122,7 @@ def write_config(work: Path, options: argparse.Namespace, cascade: str) -> Path:
         },
         "model": {"width": 8, "cascade": cascade},
         "train": {
-            "patch": [options.patch] * 3, "batch_size": 4, "max_minutes": options.minutes, "validate_every": 1000,
+            "patch": [options.patch] * 3, "batch_size": 4, "steps_per_epoch": 25, "max_minutes": options.minutes, "validate_every": 1000,
             "keep": "last", "tensorboard": False,
         },
         "evaluate": {"robustness": "off", "pictures": 0, "explained": 0},

@@ -28,7 +28,7 @@ from medcli.ensemble.assemble import assemble
 from medcli.errors import DataError
 from medcli.files import sweep, write_array
 from medcli.prediction.predictor import folded
-from medcli.preprocessing.coarse import coarse_image
+from medcli.preprocessing.coarse import coarse_image, coarse_shape
 from medcli.preprocessing.folds import folds_of
 from medcli.preprocessing.geometry import resize_labels
 from medcli.preprocessing.labels import IGNORE
@@ -74,14 +74,13 @@ def train(
         return train_on(
             config, prepared, run_folder, resume=resume, force=force, smoke=smoke, on_event=on_event
         )
-    used = _used(prepared, smoke)
-    if len({record.patient for record in used if record.split == "train"}) < 2:
+    work = _Coarse(config, plan, prepared, run_folder / COARSE, smoke, on_event)
+    if len({record.patient for record in work.cases if record.split == "train"}) < 2:
         raise DataError(
             f"{prepared_folder}: a cascade needs at least 2 training patients, whose halves the coarse networks learn "
             "from; set model.cascade: off."
         )
     create_run(run_folder, settled, plan, prepared.records, resume=resume, force=force)
-    work = _Coarse(config, plan, replace(prepared, records=used), run_folder / COARSE, smoke, on_event)
     earlier = work.seconds()
     work.train()
     answers = work.answer()
@@ -95,18 +94,15 @@ def train(
     return result
 
 
-def _used(prepared: Prepared, smoke: bool) -> tuple[Record, ...]:
-    """Training and validation cases; all, or as few as a smoke test takes."""
-    most = SMOKE_CASES if smoke else None
-    return (*prepared.split("train")[:most], *prepared.split("val")[:most])
-
-
 class _Coarse:
     """The coarse networks of one run.
 
     Args:
-        prepared: With the training and validation cases of the fine network, on its grid.
+        prepared: The cases on the grid of the fine network.
         folder: RUN/coarse.
+
+    Attributes:
+        cases: Those that are needed for training and validation; in a smoke test few.
     """
 
     def __init__(
@@ -120,6 +116,8 @@ class _Coarse:
     ):
         self.config, self.plan, self.prepared, self.folder = config, plan, prepared, folder
         self.smoke, self.on_event = smoke, on_event
+        most = SMOKE_CASES if smoke else None
+        self.cases = (*prepared.split("train")[:most], *prepared.split("val")[:most])
 
     def seconds(self) -> float:
         """Spent on networks that were finished before."""
@@ -150,7 +148,7 @@ class _Coarse:
         folder, plan = self.folder / PREPARED, self.plan.of_coarse()
         sweep(folder / "cases")
         records = []
-        for number, record in enumerate(self.prepared.records, 1):
+        for number, record in enumerate(self.cases, 1):
             label = self.prepared.label(record, mapped=True)
             if not label_path(folder, record.key).is_file():
                 small = coarse_image(self.prepared.picture(record), plan.coarser or ())
@@ -161,6 +159,9 @@ class _Coarse:
             small_label = np.load(label_path(folder, record.key), mmap_mode="r")
             records.append(replace(record, shape=small_label.shape))
             self._tell("coarse grid", number)
+        factors = plan.coarser or ()
+        for record in self.prepared.split("test"):
+            records.append(replace(record, shape=coarse_shape(record.shape, factors)))
         save_config(load_config(self.prepared.folder / "config.yaml"), folder / "config.yaml")
         save_plan(plan, folder / "plan.yaml")
         write_manifest(folder, records)
@@ -181,15 +182,13 @@ class _Coarse:
         """The folder with an answer for every case; those that are there already are not computed again."""
         folder = self.folder / ANSWERS
         sweep(folder)
-        missing = [
-            record for record in self.prepared.records if not answer_path(folder, record.key).is_file()
-        ]
+        missing = [record for record in self.cases if not answer_path(folder, record.key).is_file()]
         if not missing:
             return folder
         keras.utils.clear_session()
         run = Run.open(self.folder)
         task, models = run.task, folded(run.load_model())
-        for number, record in enumerate(missing, 1 + len(self.prepared.records) - len(missing)):
+        for number, record in enumerate(missing, 1 + len(self.cases) - len(missing)):
             image = self.prepared.picture(record)
             said = coarse_answer(task, run.unseen_by(record.case), models, image, self.plan)  # type: ignore[arg-type]
             write_array(answer_path(folder, record.key), said, durable=False)
@@ -202,7 +201,7 @@ class _Coarse:
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def _tell(self, stage: str, done: int) -> None:
-        self.on_event({"event": "stage", "stage": stage, "done": done, "total": len(self.prepared.records)})
+        self.on_event({"event": "stage", "stage": stage, "done": done, "total": len(self.cases)})
 
 
 def half(prepared: Prepared, config: Config, number: int) -> Prepared:
