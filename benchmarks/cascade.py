@@ -2,8 +2,8 @@
 
     python benchmarks/cascade.py [--kind far|near] [--minutes 3] [--out FILE]
 
-Volumes of 72 x 72 x 72 hold a body with noise, a bright organ at one of its two ends (drawn for each), and equal balls
-all over. Patches are 24 x 24 x 24: they see 4 % of the volume. What class a ball is of:
+Volumes of 64 x 64 x 64 hold a body with noise, a bright organ at one of its two ends (drawn for each), and equal balls
+all over. Patches are 16 x 16 x 16: they see 1.6 % of the volume. What class a ball is of:
 
 far     by the end on which the organ lies: balls in that half are `near_organ`, the others `far_organ`; most patches do
         not show the organ, so they cannot tell
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 CLASSES = {"far": ["near_organ", "far_organ"], "near": ["bright", "dim"]}
-RADIUS, BALLS, ORGAN = 4, 12, 0.15
+RADIUS, BALLS, ORGAN = 4, 12, 0.12
 """Voxels, balls in a volume, share of the body's length that is organ."""
 
 
@@ -49,11 +49,11 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kind", choices=list(CLASSES), default="far")
     parser.add_argument("--minutes", type=float, default=3, help="of training, for each")
-    parser.add_argument("--side", type=int, default=72, help="of the volumes, in voxels")
-    parser.add_argument("--patch", type=int, default=24)
+    parser.add_argument("--side", type=int, default=64, help="of the volumes, in voxels")
+    parser.add_argument("--patch", type=int, default=16)
     parser.add_argument("--patients", type=int, nargs=3, default=(24, 2, 12), help="train, val, test")
     parser.add_argument(
-        "--noise", type=float, default=0.6, help="deviation; a ball is 1 above its surroundings"
+        "--noise", type=float, default=0.5, help="deviation; a ball is 1 above its surroundings"
     )
     parser.add_argument("--networks", nargs="+", choices=["off", "on"], default=["off", "on"])
     parser.add_argument("--seed", type=int, default=0)
@@ -122,8 +122,8 @@ def write_config(work: Path, options: argparse.Namespace, cascade: str) -> Path:
         },
         "model": {"width": 8, "cascade": cascade},
         "train": {
-            "patch": [options.patch] * 3, "batch_size": 4, "steps_per_epoch": 25, "max_minutes": options.minutes, "validate_every": 1000,
-            "keep": "last", "tensorboard": False,
+            "patch": [options.patch] * 3, "batch_size": 4, "steps_per_epoch": 50, "max_minutes": options.minutes,
+            "validate_every": 1000, "keep": "last", "tensorboard": False,
         },
         "evaluate": {"robustness": "off", "pictures": 0, "explained": 0},
         "predict": {"overlap": 0.25, "postprocess": "none"},

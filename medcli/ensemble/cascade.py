@@ -138,7 +138,7 @@ class _Coarse:
                 continue
             keras.utils.clear_session()
             train_on(
-                self._config(self.folder / name), half(small, self.config, number), self.folder / name,
+                self._config(number), half(small, self.config, number), self.folder / name,
                 resume=True, smoke=self.smoke, on_event=tell,
             )  # fmt: skip
         assemble(self.folder, HALVES, folds=False)
@@ -167,12 +167,13 @@ class _Coarse:
         write_manifest(folder, records)
         return Prepared(folder, plan, tuple(records))
 
-    def _config(self, folder: Path) -> Config:
-        """A coarse network's: its share of the time, and the last weights."""
+    def _config(self, number: int) -> Config:
+        """A coarse network's: its share of the time, a start of its own, and the last weights."""
         config = of_the_time(self.config, COARSE_SHARE)
         return config.model_copy(
             update={
-                "run": folder,
+                "run": self.folder / HALVES[number],
+                "seed": config.seed + number,
                 "model": config.model.model_copy(update={"cascade": "off"}),
                 "train": config.train.model_copy(update={"keep": "last", "early_stopping": None}),
             }

@@ -25,6 +25,8 @@ LEAST_GAIN = 2.0
 """... and that has at most one voxel for so many of the fine grid."""
 ENLARGE = 1.03
 """Step in which the coarse grid is looked for."""
+LEAST_STEPS = 500
+"""A coarse network that is trained for fewer steps may answer so badly that it is in the way (docs/cascade.md)."""
 COARSE_SHARE = 0.2
 """Of the time budget, for each of the two coarse networks; the rest is for the fine one."""
 
@@ -91,6 +93,11 @@ def decide_cascade(
         f"{COARSE_SHARE:.0%} of the time, on the finest grid on which a patch sees {SEEN_COARSE:.0%} (it sees "
         f"{sees:.0%})"
     )
+    steps = coarse.cost.get("steps", math.inf)
+    if steps < LEAST_STEPS:
+        reasons["cascade"] += (
+            f"; they get about {steps:g} steps each, fewer than {LEAST_STEPS}: give more time, or leave the cascade off"
+        )
     return Coarse(
         factors=factors,
         patch=list(coarse.patch or ()),
