@@ -81,10 +81,9 @@ def train(
             "from; set model.cascade: off."
         )
     create_run(run_folder, settled, plan, prepared.records, resume=resume, force=force)
-    earlier = work.seconds()
     work.train()
     answers = work.answer()
-    spent = earlier + time.monotonic() - began
+    spent = work.seconds() + time.monotonic() - began - work.training
     keras.utils.clear_session()
     result = train_on(
         config, replace(prepared, answers=answers), run_folder,
@@ -103,6 +102,7 @@ class _Coarse:
 
     Attributes:
         cases: Those that are needed for training and validation; in a smoke test few.
+        training: Seconds that this process trained.
     """
 
     def __init__(
@@ -116,11 +116,12 @@ class _Coarse:
     ):
         self.config, self.plan, self.prepared, self.folder = config, plan, prepared, folder
         self.smoke, self.on_event = smoke, on_event
+        self.training = 0.0
         most = SMOKE_CASES if smoke else None
         self.cases = (*prepared.split("train")[:most], *prepared.split("val")[:most])
 
     def seconds(self) -> float:
-        """Spent on networks that were finished before."""
+        """Spent training networks that are finished, over all resumptions."""
         results = [Result.load(self.folder / name) for name in HALVES]
         return sum(result.seconds for result in results if result is not None)
 
@@ -137,10 +138,12 @@ class _Coarse:
                 tell({"event": "skipped"})
                 continue
             keras.utils.clear_session()
+            began = time.monotonic()
             train_on(
                 self._config(number), half(small, self.config, number), self.folder / name,
                 resume=True, smoke=self.smoke, on_event=tell,
             )  # fmt: skip
+            self.training += time.monotonic() - began
         assemble(self.folder, HALVES, folds=False)
 
     def _prepare(self) -> Prepared:

@@ -1,6 +1,8 @@
 """A cascade from training to prediction: who answers whom, what is resumed, what the fine network is given."""
 
 import shutil
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +27,8 @@ from medcli.sliding import sliding_window  # noqa: E402
 from medcli.tasks.choose import task_for  # noqa: E402
 from medcli.tasks.running import first as first_of  # noqa: E402
 from medcli.training import Stopped  # noqa: E402
+from medcli.training.checkpoint import State  # noqa: E402
+from medcli.training.loop import Loop  # noqa: E402
 from medcli.training.result import Result  # noqa: E402
 from medcli.training.train import settle  # noqa: E402
 from medcli.training.train import train as train_one  # noqa: E402
@@ -162,6 +166,17 @@ def test_missing_coarse_networks_are_told(trained, tmp_path):
     shutil.rmtree(tmp_path / "run" / COARSE)
     with pytest.raises(RunError, match="the coarse networks of this cascade are missing"):
         Run.open(tmp_path / "run")
+
+
+def test_time_that_coarse_networks_took_says_nothing_of_an_epoch():
+    """10 min, of which coarse networks took 4 and the first epoch 20 s: what is left is for 16 more such epochs."""
+    loop = object.__new__(Loop)
+    loop.settings, loop.task = SimpleNamespace(max_minutes=10.0), SimpleNamespace(passes_at_end=0)
+    loop.state, loop.epochs = State(epoch=1, planned_epochs=100), 100
+    loop.started, loop.spent = time.monotonic() - 260, 240.0
+    loop._adopt_length = lambda: None
+    loop._plan_for_time()
+    assert loop.state.planned_epochs == 1 + (600 - 260 - 3) // 20
 
 
 @pytest.mark.parametrize(("augment", "unchanged"), [("medium", (0.25, 0.75)), ("none", (1, 1))])
