@@ -44,6 +44,7 @@ from medcli.preprocessing.prepared import (
 )
 from medcli.run import COARSE, ENSEMBLE, Run, create_run
 from medcli.tasks.cascade import coarse_answer
+from medcli.training.length import epochs, steps_per_epoch
 from medcli.training.result import Event, Result
 from medcli.training.train import SMOKE_CASES, opened, settle, train_on
 
@@ -138,9 +139,9 @@ class _Coarse:
                 tell({"event": "skipped"})
                 continue
             keras.utils.clear_session()
-            began = time.monotonic()
+            began, mine = time.monotonic(), half(small, self.config, number)
             train_on(
-                self._config(number), half(small, self.config, number), self.folder / name,
+                self._config(number, mine), mine, self.folder / name,
                 resume=True, smoke=self.smoke, on_event=tell,
             )  # fmt: skip
             self.training += time.monotonic() - began
@@ -170,15 +171,22 @@ class _Coarse:
         write_manifest(folder, records)
         return Prepared(folder, plan, tuple(records))
 
-    def _config(self, number: int) -> Config:
-        """A coarse network's: its share of the time, a start of its own, and the last weights."""
+    def _config(self, number: int, mine: Prepared) -> Config:
+        """A coarse network's: its share of the time or else of the epochs, a start of its own, and the last weights."""
         config = of_the_time(self.config, COARSE_SHARE)
+        length: dict[str, int] = {}
+        if config.train.max_minutes is None and not self.smoke:
+            cases = len(mine.split("train"))
+            batch = max(1, min(mine.plan.batch_size, cases))
+            samples = batch * steps_per_epoch(config, mine.plan, cases, batch)
+            share = COARSE_SHARE / (1 - len(HALVES) * COARSE_SHARE)
+            length["epochs"] = max(1, round(share * epochs(config, cases, samples)))
         return config.model_copy(
             update={
                 "run": self.folder / HALVES[number],
                 "seed": config.seed + number,
                 "model": config.model.model_copy(update={"cascade": "off"}),
-                "train": config.train.model_copy(update={"keep": "last", "early_stopping": None}),
+                "train": config.train.model_copy(update={"keep": "last", "early_stopping": None} | length),
             }
         )
 

@@ -7,7 +7,7 @@ learns how good answers are for patients that were not trained on.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from medcli.config.schema import Config
 from medcli.errors import ConfigError
 from medcli.preprocessing.coarse import coarse_shape
 from medcli.preprocessing.plan import Coarse
+from medcli.preprocessing.plan_budget import TRAINING_SHARE
 from medcli.preprocessing.plan_network import Network, decide_network
 
 SEEN = 0.25
@@ -25,8 +26,10 @@ LEAST_GAIN = 2.0
 """... and that has at most one voxel for so many of the fine grid."""
 ENLARGE = 1.03
 """Step in which the coarse grid is looked for."""
-LEAST_STEPS = 500
-"""A coarse network that is trained for fewer steps may answer so badly that it is in the way (docs/cascade.md)."""
+LEAST_STEPS = 1000
+"""`auto` wants that many steps for a coarse network: answers of one that learned little are in the way ..."""
+LEAST_CASES = 10
+"""... and so many training cases, of which each sees half."""
 COARSE_SHARE = 0.2
 """Of the time budget, for each of the two coarse networks; the rest is for the fine one."""
 
@@ -39,6 +42,7 @@ def decide_cascade(
     network: Network,
     reasons: dict[str, str],
     *,
+    cases: int,
     objects: bool,
     channels: int,
     outputs: int,
@@ -48,6 +52,7 @@ def decide_cascade(
     Args:
         spacing: In mm per axis of the prepared images, if known.
         size: That all images are brought to, if they are.
+        cases: That train.
         objects: Single objects are learned.
         channels, outputs: Of a network without a cascade.
 
@@ -58,28 +63,19 @@ def decide_cascade(
     if wanted == "off":
         reasons["cascade"] = "set in the config"
         return None
-    median = tuple(math.ceil(n) for n in np.median(shapes, axis=0))
-    hindrance = (
-        "a 2D network on planes of volumes sees whole planes or large parts of them; expected model.planes: all"
-        if network.planes is not None
-        else "single objects are told apart in one step; expected data.objects: off"
-        if objects
-        else "all images have one size; expected preprocess.size: auto"
-        if size is not None
-        else None
-    )
+    hindrance = _hindrance(network, objects, size)
     if hindrance or patch is None:
         if wanted == "on":
             raise ConfigError(f"model.cascade: cannot be on: {hindrance}.")
         return None
+    median = tuple(math.ceil(n) for n in np.median(shapes, axis=0))
     share = seen(patch, median)
-    reason = (
-        f"a patch of {_by(patch)} sees {share:.0%} of the median image of {_by(median)} (a cascade is for less than "
-        f"{SEEN:.0%})"
-    )
-    if wanted == "auto":
-        hint = ": model.cascade: on may help where what a place is depends on what is far away"
-        reasons["cascade"] = f"off; {reason}{hint if share < SEEN else ''}"
+    why = f"a patch of {_by(patch)} sees {share:.0%} of the median image of {_by(median)}"
+    if wanted == "auto" and (share >= SEEN or len(median) == 2 or cases < LEAST_CASES):
+        reasons["cascade"] = (
+            f"off; {why} (a cascade is for volumes of which it sees less than {SEEN:.0%}, with at least {LEAST_CASES} "
+            "training cases)"
+        )
         return None
     if share >= 1:
         raise ConfigError(
@@ -87,17 +83,21 @@ def decide_cascade(
             "can add nothing; expected auto or off."
         )
     factors, coarse = _coarse(config, shapes, spacing, channels, outputs)
+    steps = coarse_steps(config, coarse.cost)
+    few = f"coarse networks get about {steps:.2g} steps each in their share of the time, fewer than {LEAST_STEPS}"
+    if wanted == "auto" and steps < LEAST_STEPS:
+        reasons["cascade"] = (
+            f"off; {why}, less than {SEEN:.0%}, but {few}: give more time, or set model.cascade: on"
+        )
+        return None
     sees = seen(coarse.patch or (), coarse_shape(median, factors))
     reasons["cascade"] = (
-        f"set in the config; {reason}. Two coarse networks first, each trained on half of the training patients in "
-        f"{COARSE_SHARE:.0%} of the time, on the finest grid on which a patch sees {SEEN_COARSE:.0%} (it sees "
-        f"{sees:.0%})"
+        f"{'set in the config' if wanted == 'on' else f'less than {SEEN:.0%}'}; {why}. Two coarse networks first, each "
+        f"trained on half of the training patients in {COARSE_SHARE:.0%} of the time, on the finest grid on which a "
+        f"patch sees {SEEN_COARSE:.0%} (it sees {sees:.0%})"
     )
-    steps = coarse.cost.get("steps", math.inf)
     if steps < LEAST_STEPS:
-        reasons["cascade"] += (
-            f"; they get about {steps:g} steps each, fewer than {LEAST_STEPS}: give more time, or leave the cascade off"
-        )
+        reasons["cascade"] += f"; {few}: give more time, or leave the cascade off"
     return Coarse(
         factors=factors,
         patch=list(coarse.patch or ()),
@@ -109,9 +109,30 @@ def decide_cascade(
     )
 
 
+def _hindrance(network: Network, objects: bool, size: Sequence[int] | None) -> str | None:
+    """Why there cannot be a cascade; None: there can."""
+    if network.planes is not None:
+        return "a 2D network on planes of volumes sees most of a plane; expected model.planes: all"
+    if objects:
+        return "single objects are told apart in one step; expected data.objects: off"
+    if size is not None:
+        return "all images are brought to one size; expected preprocess.size: auto"
+    return None
+
+
 def seen(patch: Sequence[int], whole: Sequence[int]) -> float:
     """The share of an image that one patch sees."""
     return math.prod(min(edge, n) / n for edge, n in zip(patch, whole, strict=True))
+
+
+def coarse_steps(config: Config, cost: Mapping[str, float]) -> float:
+    """That a coarse network is expected to get in its share of the time budget; infinite without one.
+
+    Args:
+        cost: Of the coarse network, as in the plan.
+    """
+    minutes = of_the_time(config, COARSE_SHARE).train.max_minutes
+    return math.inf if minutes is None else TRAINING_SHARE * 60 * minutes / cost["seconds_per_step"]
 
 
 def of_the_time(config: Config, share: float) -> Config:

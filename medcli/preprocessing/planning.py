@@ -101,7 +101,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
     if config.task == "segmentation":
         cascade = decide_cascade(
             config, shapes, known, size, network, reasons,
-            objects=objects is not None, channels=channels, outputs=outputs,
+            cases=len(evidence.train), objects=objects is not None, channels=channels, outputs=outputs,
         )  # fmt: skip
     if cascade is not None:  # the same patch, but what fits into less time
         settings_of_fine = of_the_time(config, 1 - 2 * COARSE_SHARE)

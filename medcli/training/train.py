@@ -28,6 +28,7 @@ from medcli.postprocessing.learned import learn_after_training as learn_postproc
 from medcli.postprocessing.learned import quick
 from medcli.preprocessing.folds import in_fold
 from medcli.preprocessing.plan import Plan
+from medcli.preprocessing.plan_cascade import LEAST_STEPS, coarse_steps
 from medcli.preprocessing.prepared import Prepared
 from medcli.run import MODEL, new_run, precision, write_environment
 from medcli.tasks.base import FittedAtOnce, Task
@@ -266,8 +267,15 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
         )
     image_alone = config.model.inputs == "image" or settings.learn_from == "images"
     update: dict[str, Any] = {"clinical": []} if image_alone else {}
-    if config.model.cascade == "off":
+    hasty = plan.cascade is not None and coarse_steps(config, plan.cascade.cost) < LEAST_STEPS
+    if config.model.cascade == "off" or (config.model.cascade == "auto" and hasty):
         update["cascade"] = None
+        why = (
+            "set in the config"
+            if config.model.cascade == "off"
+            else f"too little time for {LEAST_STEPS} coarse steps"
+        )
+        update["reasons"] = plan.reasons | {"cascade": f"off; {why}"}
     if plan.task == "detection" and config.model.stages in (3, 4):
         update["stages"] = config.model.stages
     if settings.batch_size != "auto":

@@ -49,7 +49,9 @@ def planned(folder, **train_settings):
     )  # fmt: skip
     network = {"patch": [4, 8, 8], "strides": [[1, 1, 1], [2, 2, 2]]}
     plan = Prepared.open(folder / "prepared").plan.model_copy(update=network)
-    coarse = Coarse(factors=FACTORS, batch_size=2, stages=2, width=4, **network)
+    coarse = Coarse(
+        factors=FACTORS, batch_size=2, stages=2, width=4, cost={"seconds_per_step": 0.01}, **network
+    )
     save_plan(plan.model_copy(update={"cascade": coarse}), folder / "prepared" / "plan.yaml")
     return config, Prepared.open(folder / "prepared")
 
@@ -224,6 +226,12 @@ def test_settings_that_do_not_fit(tmp_path):
         train_one(config, prepared.folder, tmp_path / "run")
     off = config.model_copy(update={"model": config.model.model_copy(update={"cascade": "off"})})
     assert settle(off, prepared, smoke=False)[1].cascade is None
+    hurry = config.train.model_copy(update={"max_minutes": 0.9 * 1000 * 0.01 / (0.85 * 0.2 * 60)})
+    hasty = config.model_copy(update={"train": hurry})
+    assert settle(hasty, prepared, smoke=False)[1].cascade is None, (
+        "auto: coarse networks would get 900 steps"
+    )
+    assert settle(config, prepared, smoke=False)[1].cascade is not None
     save_plan(prepared.plan.model_copy(update={"cascade": None}), prepared.folder / "plan.yaml")
     on = config.model_copy(update={"model": config.model.model_copy(update={"cascade": "on"})})
     with pytest.raises(RunError, match="planned without a cascade"):

@@ -11,7 +11,7 @@ from medcli.preprocessing.geometry import resize
 from medcli.preprocessing.plan_cascade import seen as share_seen
 from tests.preprocessing.test_planning import plan_of, seen
 
-LARGE = [seen((80, 120, 100), (3.0, 1.0, 1.0))] * 3
+LARGE = [seen((80, 120, 100), (3.0, 1.0, 1.0))] * 10
 PATCH = {"train": {"patch": [24, 40, 40]}}
 
 
@@ -20,14 +20,28 @@ def test_a_patch_sees_the_product_of_its_shares_of_the_axes():
     assert share_seen((64, 30), (40, 60)) == pytest.approx(0.5), "no more than there is"
 
 
-def test_auto_says_when_a_cascade_may_help_and_leaves_it_off():
+def test_auto_follows_what_a_patch_sees_the_cases_and_the_time():
     plan = plan_of("segmentation", LARGE, **PATCH)
-    assert plan.cascade is None and plan.input_channels == 1
     share = 24 * 40 * 40 / (80 * 120 * 100)
-    assert f"sees {share:.0%} of the median image of 80 x 120 x 100" in plan.reasons["cascade"]
-    assert "model.cascade: on may help" in plan.reasons["cascade"]
-    enough = plan_of("segmentation", [seen((40, 48, 48), (1.0, 1.0, 1.0))] * 3, train={"patch": [32, 32, 32]})
-    assert "may help" not in enough.reasons["cascade"], "32^3 of 40 x 48 x 48 is 36 %"
+    assert plan.cascade is not None
+    assert (
+        f"less than 25%; a patch of 24 x 40 x 40 sees {share:.0%} of the median image of 80 x 120 x 100"
+        in (plan.reasons["cascade"])
+    )
+    few = plan_of("segmentation", LARGE[:9], **PATCH)
+    assert few.cascade is None and few.input_channels == 1
+    assert (
+        few.reasons["cascade"].startswith("off;") and "at least 10 training cases" in few.reasons["cascade"]
+    )
+    hasty = plan_of("segmentation", LARGE, train={**PATCH["train"], "max_minutes": 0.1})
+    assert hasty.cascade is None and "fewer than 1000: give more time" in hasty.reasons["cascade"]
+    enough = plan_of(
+        "segmentation", [seen((40, 48, 48), (1.0, 1.0, 1.0))] * 10, train={"patch": [32, 32, 32]}
+    )
+    assert enough.cascade is None, "32^3 of 40 x 48 x 48 is 36 %"
+    pictures = plan_of("segmentation", [seen((2000, 3000))] * 10)
+    assert pictures.cascade is None and pictures.reasons["cascade"].startswith("off;")
+    assert plan_of("segmentation", LARGE, model={"cascade": "off"}, **PATCH).cascade is None
 
 
 def test_the_coarse_grid_is_the_finest_on_which_a_patch_sees_half():
@@ -54,7 +68,7 @@ def test_the_time_is_shared():
     seconds = [plan.cascade.cost["seconds_per_step"], plan.cost["seconds_per_step"]]
     assert steps[0] * seconds[0] == pytest.approx(0.85 * 0.2 * 600, rel=0.1)
     assert steps[1] * seconds[1] == pytest.approx(0.85 * 0.6 * 600, rel=0.1)
-    assert ("give more time" in plan.reasons["cascade"]) == (steps[0] < 500)
+    assert ("give more time" in plan.reasons["cascade"]) == (steps[0] < 1000)
     settings["train"]["max_minutes"] /= 100
     assert "give more time" in plan_of("segmentation", LARGE, **settings).reasons["cascade"]
 
