@@ -62,6 +62,7 @@ class Loop:
         self.signal: int | None = None
         self._is_frozen = False
         self.steps_per_call = 1
+        self.pace: list[float] = []  # seconds per step of calls in this process
         self._steps = self._compiled()
 
     # The graph -----------------------------------------------------------------------------------------------------
@@ -167,6 +168,7 @@ class Loop:
                 )
             state.step += count
             state.epoch_loss += total
+            self.pace.append(took / count)
             self._tell(count, took, total / count)
             self.steps_per_call = int(np.clip(SECONDS_PER_CALL / max(took / count, 1e-6), 1, 200))
             if self.signal is not None:
@@ -270,6 +272,8 @@ class Loop:
         if state.epoch == 1:
             state.first_epoch_seconds = elapsed  # holds the start-up and compilation: not typical
             per_epoch = elapsed - self.spent
+            if len(self.pace) > 2:  # the first calls compile
+                per_epoch = min(per_epoch, self.steps_per_epoch * float(np.mean(self.pace[2:])))
         else:
             per_epoch = (elapsed - state.first_epoch_seconds) / (state.epoch - 1)
         left = (

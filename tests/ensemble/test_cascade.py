@@ -175,10 +175,15 @@ def test_time_that_coarse_networks_took_says_nothing_of_an_epoch():
     loop = object.__new__(Loop)
     loop.settings, loop.task = SimpleNamespace(max_minutes=10.0), SimpleNamespace(passes_at_end=0)
     loop.state, loop.epochs = State(epoch=1, planned_epochs=100), 100
-    loop.started, loop.spent = time.monotonic() - 260, 240.0
+    loop.started, loop.spent, loop.pace = time.monotonic() - 260, 240.0, [15.0]
     loop._adopt_length = lambda: None
     loop._plan_for_time()
     assert loop.state.planned_epochs == 1 + (600 - 260 - 3) // 20
+    loop.pace, loop.steps_per_epoch = [15.0, 0.5, 0.1, 0.1], 50
+    loop._plan_for_time()
+    assert loop.state.planned_epochs == 1 + (600 - 260 - 3) // 5, (
+        "50 steps of 0.1 s: most of the 20 s was compiling"
+    )
 
 
 @pytest.mark.parametrize(("augment", "unchanged"), [("medium", (0.25, 0.75)), ("none", (1, 1))])
