@@ -1,6 +1,6 @@
 """What a cascade is worth where a patch sees too little, and what it costs where it sees enough (made-up volumes).
 
-    python benchmarks/cascade.py [--kind far|near] [--minutes 3] [--out FILE]
+    python benchmarks/cascade.py [--kind far|near] [--epochs 48 | --minutes 4] [--out FILE]
 
 Volumes of 64 x 64 x 64 hold a body with noise, a bright organ at one of its two ends (drawn for each), and equal balls
 all over. Patches are 16 x 16 x 16: they see 1.6 % of the volume. What class a ball is of:
@@ -9,9 +9,10 @@ far     by the end on which the organ lies: balls in that half are `near_organ`,
         not show the organ, so they cannot tell
 near    by the ball itself: those of class `bright` are brighter than those of class `dim`, so every patch can tell
 
-A single network and a cascade get the same time (`train.max_minutes`), one after the other, in processes of their own;
-the processor time of each is told. Dice on test patients by `medcli evaluate`: of the single network, of the cascade's
-two coarse networks together, and of the cascade.
+A single network and a cascade train for as many steps in all (the coarse networks for a third of `--epochs` of 50 steps
+each, the single network for five thirds), or with `--minutes` for the same time, one after the other, in processes of
+their own; the processor time of each is told. Dice on test patients by `medcli evaluate`: of the single network, of the
+cascade's two coarse networks together, and of the cascade.
 """
 
 import argparse
@@ -48,7 +49,8 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kind", choices=list(CLASSES), default="far")
-    parser.add_argument("--minutes", type=float, default=3, help="of training, for each")
+    parser.add_argument("--epochs", type=int, default=48, help="of the cascade's fine network")
+    parser.add_argument("--minutes", type=float, help="of training, for each, in place of a number of steps")
     parser.add_argument("--side", type=int, default=64, help="of the volumes, in voxels")
     parser.add_argument("--patch", type=int, default=16)
     parser.add_argument("--patients", type=int, nargs=3, default=(24, 2, 12), help="train, val, test")
@@ -111,6 +113,8 @@ def volume(options: argparse.Namespace, random: np.random.Generator) -> tuple[np
 
 
 def write_config(work: Path, options: argparse.Namespace, cascade: str) -> Path:
+    epochs = options.epochs if cascade == "on" else round(options.epochs * 5 / 3)
+    length = {"epochs": epochs} if options.minutes is None else {"max_minutes": options.minutes}
     content = {
         "task": "segmentation",
         "seed": options.seed,
@@ -122,8 +126,8 @@ def write_config(work: Path, options: argparse.Namespace, cascade: str) -> Path:
         },
         "model": {"width": 8, "cascade": cascade},
         "train": {
-            "patch": [options.patch] * 3, "batch_size": 4, "steps_per_epoch": 50, "max_minutes": options.minutes,
-            "validate_every": 1000, "keep": "last", "tensorboard": False,
+            "patch": [options.patch] * 3, "batch_size": 4, "steps_per_epoch": 50,
+            "validate_every": 1000, "keep": "last", "tensorboard": False, **length,
         },
         "evaluate": {"robustness": "off", "pictures": 0, "explained": 0},
         "predict": {"overlap": 0.25, "postprocess": "none"},
