@@ -10,10 +10,12 @@ import pytest
 tf = pytest.importorskip("tensorflow")
 
 from medcli.case import Case, Source  # noqa: E402
-from medcli.config.loading import from_dict  # noqa: E402
+from medcli.cli.explain import explain  # noqa: E402
+from medcli.config.loading import from_dict, load_config, save_config  # noqa: E402
 from medcli.ensemble import cascade as module  # noqa: E402
+from medcli.ensemble.assemble import ensemble  # noqa: E402
 from medcli.ensemble.cascade import HALVES, half, train  # noqa: E402
-from medcli.errors import ConfigError, DataError, RunError  # noqa: E402
+from medcli.errors import ConfigError, DataError, RunError, UsageError  # noqa: E402
 from medcli.files import write_array  # noqa: E402
 from medcli.image import Image  # noqa: E402
 from medcli.prediction.predictor import Predictor  # noqa: E402
@@ -23,6 +25,7 @@ from medcli.preprocessing.plan import Coarse, save_plan  # noqa: E402
 from medcli.preprocessing.prepared import Prepared, answer_path  # noqa: E402
 from medcli.preprocessing.regions import most_probable  # noqa: E402
 from medcli.run import COARSE, Run  # noqa: E402
+from medcli.search.study import search  # noqa: E402
 from medcli.sliding import sliding_window  # noqa: E402
 from medcli.tasks.choose import task_for  # noqa: E402
 from medcli.tasks.running import first as first_of  # noqa: E402
@@ -160,6 +163,30 @@ def test_the_coarse_networks_are_a_run_by_themselves(trained):
     task = task_for(run.members[0].config, run.members[0].plan)
     expected = np.mean([whole_answer(task, model, image) for model in run.load_model()], axis=0)
     np.testing.assert_allclose(found.label_probabilities[..., 1:], expected, atol=0.01)
+
+
+def test_cascades_make_an_ensemble_with_their_coarse_networks(trained, tmp_path):
+    """Of one cascade twice: their mean is its own answer."""
+    folder, prepared, *_ = trained
+    image = prepared.picture(prepared.split("val")[0])
+    made = ensemble([folder / "run", folder / "run"], tmp_path / "both")
+    assert [member.coarse.folder for member in made.members] == [
+        tmp_path / "both" / name / COARSE for name in ("member_0", "member_1")
+    ]
+    one = Run.open(folder / "run")
+    alone = one.task.predict(one.load_model(), [image])[0].whole()
+    np.testing.assert_allclose(made.task.predict(made.load_model(), [image])[0].whole(), alone, atol=1e-5)
+
+
+def test_what_does_not_take_a_cascade_says_so(trained, tmp_path):
+    folder, *_ = trained
+    with pytest.raises(UsageError, match="a cascade, whose answers go back to two coarse networks"):
+        explain(folder / "run", tmp_path / "out")
+    pytest.importorskip("optuna")
+    config = tmp_path / "job.yaml"
+    save_config(load_config(folder / "prepared" / "config.yaml"), config)
+    with pytest.raises(UsageError, match="a search tries single networks"):
+        search(config, [], {}, tmp_path / "search", prepared_folder=folder / "prepared", minutes=1)
 
 
 def test_missing_coarse_networks_are_told(trained, tmp_path):
