@@ -1,8 +1,9 @@
 """Regression: one number per case, learned standardised and told in its own unit."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -32,6 +33,14 @@ class Regression(Classification):
         self.target: Scale = plan.target
         self.monitor = chosen_by(CHOOSES, config)
         self._loss = LOSSES["huber" if config.train.loss == "auto" else config.train.loss]
+
+    def build_model(self):
+        """Its last layer begins at 0, so that the first answer is the mean of the training part and short trainings
+        need not find the way back to it."""
+        model = super().build_model()
+        for layer in _heads(model):
+            layer.kernel.assign(tf.zeros_like(layer.kernel))
+        return model
 
     def training_set(self, prepared: Prepared, records: Sequence[Record]) -> ClassificationSet:
         draw = balanced_draw(self.config, self.plan, prepared, records)
@@ -77,3 +86,12 @@ class Regression(Classification):
     def _answers(self, logits: np.ndarray) -> np.ndarray:
         """(n, 1) float32 in the unit of the target."""
         return (logits * self.target.sd + self.target.mean).astype(np.float32)
+
+
+def _heads(model: keras.Model) -> Iterator[keras.layers.Dense]:
+    """The last layers of a network, and of the members within it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _heads(layer)
+        elif layer.name == "logits" and isinstance(layer, keras.layers.Dense):
+            yield layer
