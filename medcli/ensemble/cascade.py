@@ -185,8 +185,10 @@ class _Coarse:
             update={
                 "run": self.folder / HALVES[number],
                 "seed": config.seed + number,
-                "model": config.model.model_copy(update={"cascade": "off"}),
-                "train": config.train.model_copy(update={"keep": "last", "early_stopping": None} | length),
+                "model": config.model.model_copy(update={"cascade": "off", "stages": "auto"}),
+                "train": config.train.model_copy(
+                    update={"patch": mine.plan.patch, "keep": "last", "early_stopping": None} | length
+                ),
             }
         )
 

@@ -153,7 +153,7 @@ def _coarse(
     outputs: int,
 ) -> tuple[list[float], Network]:
     """How much coarser the grid is per axis, and the network on it."""
-    model = config.model.model_copy(update={"planes": "all"})
+    model = config.model.model_copy(update={"planes": "all", "stages": "auto"})  # as many as fit
     config = of_the_time(config, COARSE_SHARE).model_copy(update={"model": model})
     steps = np.array(spacing or (1.0,) * len(shapes[0]))
     factors = np.ones(len(steps))

@@ -53,6 +53,8 @@ def test_the_coarse_grid_is_the_finest_on_which_a_patch_sees_half():
     finer = [math.ceil(n / (factor / 1.03**2)) for n, factor in zip((80, 120, 100), factors, strict=True)]
     assert share_seen(plan.cascade.patch, finer) < 0.5
     assert plan.patch == [24, 40, 40] and plan.input_channels == 1 + 2
+    deep = plan_of("segmentation", LARGE, model={"cascade": "on", "stages": 4}, train={"patch": [24, 40, 40]})
+    assert len(deep.strides) == 4 and deep.cascade.stages == len(deep.cascade.strides)
     coarse = plan.of_coarse()
     assert (coarse.cascade, coarse.input_channels, coarse.spacing) == (None, 1, plan.spacing)
     assert coarse.grid == pytest.approx(np.multiply(plan.spacing, factors))
