@@ -146,6 +146,11 @@ class Run:
         digests = [member.weights_digest or "" for member in self.members]
         return hashlib.sha256("".join(digests).encode()).hexdigest() if all(digests) else None
 
+    @property
+    def validation_chose_weights(self) -> bool:
+        """Whether the weights are those of the best validation; classic features are fitted without looking at it."""
+        return self.config.train.keep == "best" and self.config.model.name != "features"
+
     def unseen_by(self, case: str) -> tuple[int, ...]:
         """Which members did not train on this case of the run's own data; all, when every one did."""
         held_out = tuple(number for number, trained in enumerate(self._trained_on) if case not in trained)

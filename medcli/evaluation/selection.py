@@ -93,7 +93,7 @@ def _own(run: Run, wanted: str | None) -> Selection:
     if run.members and part in ("val", "all"):
         notes.append(_held_out_note(run))
         name = OUT_OF_FOLD if run.folds and part == "val" else part
-    elif part == "val":
+    elif part == "val" and run.validation_chose_weights:
         notes.append("The validation part also chose the best weights, so the result is a little too good.")
     return Selection(
         name,
@@ -113,10 +113,10 @@ def _held_out_note(run: Run) -> str:
     else:
         who = f"by those of the {len(run.members)} networks that did not train on it"
         what = "their mean"
-    return (
-        f"Every case was predicted {who}, so this measures {what}. The same cases also chose each network's best "
-        "weights, so the result is a little too good."
-    )
+    said = f"Every case was predicted {who}, so this measures {what}."
+    if run.validation_chose_weights:
+        said += " The same cases also chose each network's best weights, so the result is a little too good."
+    return said
 
 
 def _other(run: Run, data: Config, wanted: str | None) -> Selection:

@@ -115,8 +115,11 @@ def _role(found: Findings) -> str:
     if parts["train"]:
         return f"{parts['train']} of them were used to train, so the result flatters the model."
     if parts["val"]:
-        chose = "the best weights" + (" and the rules of decision" if "decisions" in found.content else "")
-        return f"They were not used to train, but they chose {chose}, so the result is a little too good."
+        chose = ["the best weights"] if found.run.validation_chose_weights else []
+        chose += ["the rules of decision"] if "decisions" in found.content else []
+        if not chose:
+            return "They were not used to train, and chose nothing."
+        return f"They were not used to train, but they chose {' and '.join(chose)}, so the result is a little too good."
     return "They were used neither to train nor to choose anything."
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,6 +171,15 @@ def test_an_interrupted_write_leaves_nothing(no_plots, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         evaluate(run, predictor=runs.Answers(runs.right_class))
     assert list((run.folder / "evaluate").iterdir()) == []
+
+
+def test_it_is_told_what_the_validation_part_chose(no_plots, tmp_path):
+    for keep, said in (("best", True), ("last", False)):
+        run = runs.classification(tmp_path / keep)
+        config = run.config.model_copy(update={"train": run.config.train.model_copy(update={"keep": keep})})
+        result = evaluate(replace(run, config=config), predictor=runs.Answers(runs.right_class))
+        assert any("chose the best weights" in note for note in result.notes) == said
+        assert ("best weights" in (result.folder / "model_card.md").read_text()) == said
 
 
 def test_parts(no_plots, tmp_path):
