@@ -141,14 +141,20 @@ def _best_draw(pool: Sequence[Member], share: float, stratify: bool, seed: int) 
 
 def _draws(pool: Sequence[Member], strata: np.ndarray, share: float, seed: int) -> Iterator[np.ndarray]:
     """Candidate index sets, each made of whole groups."""
-    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
-
     groups = _numbered([member.group for member in pool])
     count = int(groups.max()) + 1
     nothing = np.zeros((len(pool), 1))
     take = min(count - 1, max(1, round(count * share)))
     smallest = int(np.bincount(strata).min())
-    if count == len(pool) and smallest * min(share, 1 - share) >= 1:  # every patient is one case
+    one_each = count == len(pool) and smallest * min(share, 1 - share) >= 1  # every patient is one case
+    if one_each and smallest == len(
+        pool
+    ):  # what the library draws of one stratum, without its second of loading
+        yield np.random.RandomState(seed).permutation(count)[count - take :]
+        return
+    from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
+
+    if one_each:
         splitter = StratifiedShuffleSplit(1, test_size=take, random_state=seed)
         yield next(splitter.split(nothing, strata))[1]
         return

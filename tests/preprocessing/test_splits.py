@@ -3,7 +3,9 @@
 import re
 from collections import Counter
 
+import numpy as np
 import pytest
+from sklearn.model_selection import StratifiedShuffleSplit
 
 from medcli.config.schema import Split
 from medcli.errors import DataError
@@ -167,3 +169,14 @@ def test_a_rare_class_is_on_both_sides():
     cohort = [Member(f"c{n}", f"c{n}", f"c{n}", "rare" if n < 2 else "usual") for n in range(40)]
     split = assign(cohort, Split(val=0.25), seed=0).split
     assert {split["c0"], split["c1"]} == {"train", "val"}
+
+
+@pytest.mark.parametrize(("cases", "share", "seed"), [(187, 0.2, 1), (40, 0.15, 3)])
+def test_of_one_stratum_the_library_draws_the_same(cases, share, seed):
+    members = [Member(f"{number:03d}", str(number), str(number), "organ") for number in range(cases)]
+    found = assign(members, Split(val=share), seed)
+    splitter = StratifiedShuffleSplit(1, test_size=round(cases * share), random_state=seed + 1)
+    ((_, expected),) = splitter.split(np.zeros((cases, 1)), np.zeros(cases))
+    assert {case for case, part in found.split.items() if part == "val"} == {
+        f"{number:03d}" for number in expected
+    }
