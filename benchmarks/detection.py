@@ -297,7 +297,7 @@ def accuracy(data: Path, found: dict) -> tuple[float, float]:
 def learned(data: Path, folder: Path, length: list[str]) -> tuple[dict, float]:
     """medcli trained for so long by its commands, and the boxes that it finds; seconds of the training."""
     config, prepared, out = HERE.parent / "configs" / "bccd.yaml", folder / "prepared", folder / "run"
-    common = [f"data.root={data}"]
+    common = [f"data.root={data}", f"preprocess.size={list(PREDICTION_SIZE)}"]
 
     def medcli(*command: object) -> None:
         subprocess.run(
