@@ -1,8 +1,10 @@
 """Anomalies: an autoencoder learns usual images only; what it cannot draw again is unusual.
 
-Of two classes the positive one (`evaluate.positive`) is the abnormal; it is not learned from. The probability of it is
-an error on a robust scale: log of the mean absolute error of an image, minus the median of usual validation images, in
-their deviations (median absolute deviation times 1.4826), so that 3 deviations are one half.
+Of two classes the positive one (`evaluate.positive`) is the abnormal; it is not learned from. An image with little
+detail is easy to draw whatever it shows, so its mean absolute error is divided by its detail (after Serra et al. 2020, "Input
+complexity and out-of-distribution detection"). The probability is that quotient on a robust scale: its log, minus the
+median of usual validation images, in their deviations (median absolute deviation times 1.4826), so that 3 deviations
+are one half.
 """
 
 from collections.abc import Sequence
@@ -24,7 +26,16 @@ from medcli.tasks.classification import Classification, mean_auroc
 ONE_HALF = 3.0
 """Deviations from which on a case is rather abnormal."""
 SMOOTH = 1.0
-"""Deviation in pixels of the Gaussian that errors are smoothed with for the map."""
+"""Deviation in pixels of the Gaussian that errors are smoothed with for the map, and beyond which detail is none."""
+LEAST_DETAIL = 1e-3
+"""A smoother image, such as a blank one, counts as if it had that much."""
+
+
+def detail(images: np.ndarray) -> np.ndarray:
+    """(n,) mean absolute difference of each of (n, ..., channel) images from itself smoothed."""
+    spatial = images.ndim - 2
+    smooth = gaussian_filter(np.asarray(images, np.float32), (0, *[SMOOTH] * spatial, 0))
+    return np.maximum(np.abs(images - smooth).mean(axis=tuple(range(1, images.ndim))), LEAST_DETAIL)
 
 
 class Anomaly(Classification):
@@ -63,10 +74,10 @@ class Anomaly(Classification):
     def validate(self, model, prepared: Prepared, records: Sequence[Record]) -> dict[str, float]:
         """Also learns the scale of the errors from the usual cases; AUROC where both kinds are there, else by the error
         of usual cases."""
-        errors = self.errors(model, [prepared.image(record) for record in records])
+        errors, oddness = self.errors(model, [prepared.image(record) for record in records])
         names = {record.case for record in self.usual(records)}
         usual = np.array([record.case in names for record in records])
-        known = np.log(errors[usual] if usual.any() else errors)
+        known = np.log(oddness[usual] if usual.any() else oddness)
         centre = float(np.median(known))
         deviation = max(1.4826 * float(np.median(np.abs(known - centre))), 1e-3)
         scale = model.get_layer(SCALE)
@@ -76,31 +87,32 @@ class Anomaly(Classification):
         measures = {"loss": error, "negative_error": -error}
         if 0 < usual.sum() < len(usual):
             targets = class_targets(records, self.plan)
-            measures["auroc"] = mean_auroc(targets, self._chances(model, errors))
+            measures["auroc"] = mean_auroc(targets, self._chances(model, oddness))
         return measures
 
-    def errors(self, model, images: Sequence[np.ndarray]) -> np.ndarray:
-        """(n,) mean absolute error of every image, above 0."""
-        found = [
-            np.abs(drawn - batch[: len(drawn)]).mean(axis=tuple(range(1, batch.ndim)))
-            for batch, drawn in self._drawn(model, images)
-        ]
-        return np.maximum(np.concatenate(found), 1e-12)
+    def errors(self, model, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) mean absolute error of every image, above 0; (n,) that over its detail, which is how odd it is."""
+        found, details = [], []
+        for batch, drawn in self._drawn(model, images):
+            found.append(np.abs(drawn - batch[: len(drawn)]).mean(axis=tuple(range(1, batch.ndim))))
+            details.append(detail(batch[: len(drawn)]))
+        errors = np.maximum(np.concatenate(found), 1e-12)
+        return errors, errors / np.concatenate(details)
 
     def _drawn(self, model, images: Sequence[np.ndarray]):
         for batch, size in self._batches(images):
             yield batch, self._runner(model, batch, size)
 
-    def _chances(self, model, errors: np.ndarray) -> np.ndarray:
+    def _chances(self, model, oddness: np.ndarray) -> np.ndarray:
         """(n, 2) float32."""
         scale = model.get_layer(SCALE)
-        far = (np.log(errors) - float(scale.centre.numpy())) / float(scale.deviation.numpy())
+        far = (np.log(oddness) - float(scale.centre.numpy())) / float(scale.deviation.numpy())
         chance = 1 / (1 + np.exp(np.clip(ONE_HALF - far, -30, 30)))
         both = np.stack([1 - chance, chance], axis=1)
         return (both if self.abnormal == 1 else both[:, ::-1]).astype(np.float32)
 
     def predict(self, model, images: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return list(self._chances(model, self.errors(model, images)))
+        return list(self._chances(model, self.errors(model, images)[1]))
 
     def predict_with_features(self, model, images: Sequence[np.ndarray]):
         features: list[tuple[np.ndarray, ...]] = []
@@ -110,10 +122,11 @@ class Anomaly(Classification):
         return self.predict(model, images), features
 
     def anomaly_map(self, model, image: np.ndarray) -> np.ndarray:
-        """float32, spatial shape: the absolute error, mean over channels, smoothed, in units of the usual error."""
+        """float32, spatial shape: the absolute error, mean over channels, smoothed, in units of the usual error
+        of an image with as much detail."""
         ((batch, drawn),) = self._drawn(model, [image])
         error = np.abs(drawn[0] - batch[0]).mean(axis=-1)
-        usual = np.exp(float(model.get_layer(SCALE).centre.numpy()))
+        usual = np.exp(float(model.get_layer(SCALE).centre.numpy())) * detail(image[None])[0]
         return (gaussian_filter(error, SMOOTH) / usual).astype(np.float32)
 
     def targets(self, model, image: np.ndarray, **wanted: Any):
