@@ -17,6 +17,7 @@ from medcli.evaluation.evaluate import evaluate  # noqa: E402
 from medcli.models.autoencoder import build_autoencoder  # noqa: E402
 from medcli.prediction.predict import predict  # noqa: E402
 from medcli.run import Run  # noqa: E402
+from medcli.tasks.anomaly import LEAST_DETAIL, detail  # noqa: E402
 from medcli.training import train  # noqa: E402
 
 SPOT = (slice(4, 9), slice(10, 15))
@@ -49,6 +50,19 @@ def job(root, **changes):
         "evaluate": {"robustness": "off", "explained": 0, "pictures": 1},
     }  # fmt: skip
     return from_dict(settings | changes, name="stripes")
+
+
+def test_detail_is_what_smoothing_takes_away():
+    random = np.random.default_rng(0)
+    noise = random.normal(0, 1, (1, 40, 50, 1))
+    ramp = np.broadcast_to(np.linspace(0, 5, 50)[None, None, :, None], noise.shape)
+    # White noise less its Gaussian mean has variance 1 - 2 k(0) + sum(k^2); k(0) = 0.399^2, sum(k^2) = 0.282^2.
+    expected = np.sqrt(1 - 2 * 0.399**2 + 0.282**2) * np.sqrt(2 / np.pi)
+    assert detail(noise)[0] == pytest.approx(expected, rel=0.03)
+    assert detail(ramp)[0] < 0.01 and detail(np.ones((1, 8, 9, 1)))[0] == LEAST_DETAIL
+    np.testing.assert_allclose(
+        detail(np.concatenate([3 * noise, ramp + noise]))[0] / 3, detail(noise)[0], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("shape", [(13, 10, 1), (5, 12, 9, 2)])

@@ -1,10 +1,10 @@
 """Anomalies: an autoencoder learns usual images only; what it cannot draw again is unusual.
 
 Of two classes the positive one (`evaluate.positive`) is the abnormal; it is not learned from. An image with little
-detail is easy to draw whatever it shows, so its mean absolute error is divided by its detail (after Serra et al. 2020, "Input
-complexity and out-of-distribution detection"). The probability is that quotient on a robust scale: its log, minus the
-median of usual validation images, in their deviations (median absolute deviation times 1.4826), so that 3 deviations
-are one half.
+detail is easy to draw whatever it shows, so its mean absolute error is divided by its detail (after Serra et al. 2020,
+"Input complexity and out-of-distribution detection"). The probability is that quotient on a robust scale: its log,
+minus the median of usual validation images, in their deviations (median absolute deviation times 1.4826), so that 3
+deviations are one half.
 """
 
 from collections.abc import Sequence
