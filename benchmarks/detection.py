@@ -101,7 +101,7 @@ class Training:
 
         averages = [tf.Variable(value, trainable=False) for value in self.averages]
 
-        @tf.function(autograph=False)
+        @tf.function(autograph=False, reduce_retracing=True)
         def learn(images, targets):
             with tf.GradientTape() as tape:
                 loss = self.task.loss(targets, self.model(images, training=True))
