@@ -165,7 +165,7 @@ def _color(config: Config, evidence: Evidence, dimensions: int, reasons: dict[st
     """(color, channels) of the prepared images."""
     counts = Counter(scan.channels for scan in evidence.known)
     most = counts.most_common(1)[0][0]
-    if dimensions == 3 or evidence.stacked or most > 4:
+    if dimensions == 3 or evidence.stacked or most not in (1, 3, 4):
         reasons["color"] = f"volumes and stacked channels are taken as they are: {most} channel(s)"
         return "as_is", most
     wanted = config.preprocess.color
