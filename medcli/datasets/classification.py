@@ -185,29 +185,23 @@ class ClassificationSet:
         )  # fmt: skip
 
 
-def view(image: np.ndarray, number: int, flips: Collection[str]) -> np.ndarray:
-    """View `number` of a (..., row, column, channel) image: turned, zoomed and shifted as `augment: light` does, by any
+def view(images: np.ndarray, number: int, flips: Collection[str]) -> np.ndarray:
+    """View `number` of (..., row, column, channel) images: turned, zoomed and shifted as `augment: light` does, by any
     angle where rows and columns may be mirrored. The same number is the same change for every image; planes alike."""
     strength = replace(STRENGTHS["light"], probability=1.0)
     if {"row", "column"} <= set(flips):
         strength = replace(strength, rotate=180.0)
-    *_, rows, columns, channels = image.shape
+    *_, rows, columns, channels = images.shape
     size, seed = np.array([rows, columns], np.float32), (number, 0)
     shift = uniform(seed, 6, (1, 2), -strength.shift, strength.shift) * size
     change = transforms(
-        seed,
-        1,
-        out_size=size,
-        centre=(size - 1) / 2 + shift,
-        strength=strength,
-        flip_rows=False,
-        flip_columns=False,
+        seed, 1, out_size=size, centre=(size - 1) / 2 + shift, strength=strength, flip_rows=False, flip_columns=False,
+    )  # fmt: skip
+    planes = tf.constant(np.reshape(images, (-1, rows, columns, channels)), tf.float32)
+    all_alike = tf.repeat(change, planes.shape[0], 0)
+    return (
+        warp(planes, all_alike, (rows, columns), nearest=False, fill="NEAREST").numpy().reshape(images.shape)
     )
-    planes = tf.constant(np.reshape(image, (-1, rows, columns, channels)), tf.float32)
-    moved = warp(
-        planes, tf.repeat(change, planes.shape[0], 0), (rows, columns), nearest=False, fill="NEAREST"
-    )
-    return moved.numpy().reshape(image.shape)
 
 
 def flip_volumes(images, seed, flips: set[str]):

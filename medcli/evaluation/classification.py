@@ -12,13 +12,12 @@ import numpy as np
 from medcli.calibration import FILE, Calibration, Validation, positive_index, truth_of
 from medcli.case import Case
 from medcli.config.schema import Evaluate
-from medcli.drawing import beside, views
 from medcli.errors import DataError, RunError
 from medcli.evaluation.answers import Answers
 from medcli.evaluation.calibrated import calibration_section, shift_section
 from medcli.evaluation.decisions import decision_section, prevalences
 from medcli.evaluation.group_decisions import group_decisions
-from medcli.evaluation.judge import Detail, Judged, Measured, Plot, Values, shown_window, with_intervals
+from medcli.evaluation.judge import Detail, Judged, Measured, Plot, Values, drawn_whole, with_intervals
 from medcli.evaluation.kept import UNKNOWN, column_of, told
 from medcli.evaluation.plots import confusion_figure, precision_recall_figure, roc_figure, spread_figure
 from medcli.evaluation.refusal import NAMES, refusal_section, set_measures
@@ -93,7 +92,7 @@ class ClassificationJudge:
             probabilities if raw is None else np.asarray(raw, float),
             case.groups,
         )
-        return replace(judged, draw=lambda: _draw(image, self.plan))
+        return replace(judged, draw=lambda: drawn_whole(image, self.plan))
 
     def restore(self, rows: Sequence[Mapping[str, str]], folder: Path) -> list[Judged]:
         classes = self.plan.classes
@@ -356,8 +355,3 @@ class ClassificationJudge:
 
     def _named(self, chosen: np.ndarray) -> str:
         return "|".join(name for name, yes in zip(self.plan.classes, chosen, strict=True) if yes)
-
-
-def _draw(image: Image, plan: Plan) -> np.ndarray:
-    longest = 320 if image.ndim == 2 else 220
-    return beside([view.rgb for view in views(image, window=shown_window(plan), longest=longest)])

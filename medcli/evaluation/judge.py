@@ -9,6 +9,7 @@ import numpy as np
 
 from medcli.case import Case
 from medcli.config.schema import Evaluate
+from medcli.drawing import beside, views
 from medcli.image import Image
 from medcli.metrics.bootstrap import LEVEL, RESAMPLES, intervals
 from medcli.metrics.samples import Gap, Sample
@@ -266,3 +267,9 @@ class Extremes:
         """The best first, without those that are among the worst."""
         shown = {number for _, number, _, _ in self._worst}
         return [(picture, case) for _, number, case, picture in self._best if number not in shown]
+
+
+def drawn_whole(image: Image, plan: Plan) -> np.ndarray:
+    """(rows, columns, 3) uint8: the picture, or the views of a volume beside one another."""
+    longest = 320 if image.ndim == 2 else 220
+    return beside([view.rgb for view in views(image, window=shown_window(plan), longest=longest)])

@@ -11,7 +11,6 @@ import numpy as np
 
 from medcli.case import Case
 from medcli.config.schema import Evaluate
-from medcli.drawing import beside, views
 from medcli.errors import DataError, RunError
 from medcli.evaluation.groups_page import interval_text
 from medcli.evaluation.judge import (
@@ -21,7 +20,7 @@ from medcli.evaluation.judge import (
     Plot,
     Section,
     Table,
-    shown_window,
+    drawn_whole,
     with_intervals,
 )
 from medcli.evaluation.kept import number
@@ -67,7 +66,7 @@ class RegressionJudge:
                 f"Expected the true number ({self.target.name}), found none; add it to the table."
             )
         judged = self._judged(case.name, case.target, prediction.number, prediction.spread)
-        return replace(judged, draw=lambda: _draw(image, self.plan))
+        return replace(judged, draw=lambda: drawn_whole(image, self.plan))
 
     def restore(self, rows: Sequence[Mapping[str, str]], folder: Path) -> list[Judged]:
         try:
@@ -181,8 +180,3 @@ class RegressionJudge:
 
 def _mae_and_bias(truth: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None):
     return metrics.measures(truth, predicted, weights, names=("mae", "bias"))
-
-
-def _draw(image: Image, plan: Plan) -> np.ndarray:
-    longest = 320 if image.ndim == 2 else 220
-    return beside([view.rgb for view in views(image, window=shown_window(plan), longest=longest)])

@@ -121,7 +121,7 @@ class Classification:
         for axes in self._variants()[1:] if self.config.predict.flips else ():
             yield [np.flip(image, axes) for image in images]
         for number in range(self.config.predict.views):
-            yield [view(image, number, flip_axes(self.config, self.plan)) for image in images]
+            yield list(view(np.stack(images), number, flip_axes(self.config, self.plan)))
 
     def targets(self, model, image: np.ndarray, *, wanted, most, windows, calibrated) -> list[Target]:
         """The most probable classes."""
