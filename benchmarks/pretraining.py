@@ -1,18 +1,23 @@
-"""What a start from unlabelled images is worth when a tenth of them has labels (PneumoniaMNIST, 28 x 28).
+"""What a start from unlabelled images is worth when a tenth of them has labels.
 
-    python benchmarks/pretraining.py [--data data/pneumoniamnist] [--seeds 0 1 2] [--share 0.1] [--epochs 6]
+    python benchmarks/pretraining.py [--of pneumoniamnist|sex|view|label] [--data FOLDER] [--seeds 0 1 2] [--share 0.1]
 
 One network is pretrained on all training images without their labels. Then, for each seed, a tenth of the labels is
 drawn (in like proportion of the classes), and the network is trained with them from scratch and from the pretrained
 weights: the same cases, schedule and augmentation. AUROC on the whole validation part, of the weights at the end, which
 are chosen by nothing. Prints a line per training, and means with deviations; --out writes them as JSON.
+
+pneumoniamnist: its own parts, 28 x 28. sex, view and label: columns of nih_cxr64, 64 x 64; a fifth of its patients
+validates, and a tenth of the other patients' images has labels.
 """
 
 import argparse
+import csv
 import json
 import tempfile
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,7 +31,6 @@ from medcli.config.schema import Config  # noqa: E402
 from medcli.preprocessing.build import preprocess  # noqa: E402
 from medcli.training import train  # noqa: E402
 
-FILE = "pneumoniamnist_trainval.npz"
 STARTS: dict[str, dict] = {
     "scratch": {},
     "pretrained": {"freeze_epochs": 2, "backbone_rate": 0.1},  # the last layer first, the early ones slowly
@@ -34,6 +38,63 @@ STARTS: dict[str, dict] = {
 }
 """How training with labels begins, and its settings beside the common ones."""
 NETWORK = {"name": "resnet18", "width": 8, "stages": 3}
+
+
+class PneumoniaMnist:
+    """The arrays of PneumoniaMNIST, 28 x 28."""
+
+    FILE = "pneumoniamnist_trainval.npz"
+    DATA: ClassVar[dict] = {"images": FILE, "classes": ["normal", "pneumonia"]}
+
+    def __init__(self, folder: Path) -> None:
+        self.whole = np.load(folder / self.FILE)
+
+    def write(self, folder: Path, share: float, seed: int) -> None:
+        """All validation images, and a share of the training images of every class."""
+        kept = drawn(self.whole["train_labels"].ravel(), share, seed)
+        part = {name: self.whole[name][kept] for name in ("train_images", "train_labels")}
+        np.savez(
+            folder / self.FILE, **part, **{name: self.whole[name] for name in ("val_images", "val_labels")}
+        )
+
+
+class ChestColumn:
+    """A column of nih_cxr64, 64 x 64; every fifth patient by number validates."""
+
+    CLASSES: ClassVar[dict] = {"sex": ["F", "M"], "view": ["AP", "PA"], "label": ["normal", "abnormal"]}
+
+    def __init__(self, folder: Path, column: str) -> None:
+        self.folder = folder.absolute()
+        with open(folder / "labels.csv", newline="") as stream:
+            self.rows = list(csv.DictReader(stream))
+        self.column = column
+        self.DATA = {
+            "table": "labels.csv",
+            "columns": {"image": "file", "label": column, "patient": "patient_id", "split": "part"},
+            "classes": self.CLASSES[column],
+        }
+        patients = sorted({row["patient_id"] for row in self.rows})
+        kept_apart = set(patients[::5])
+        for row in self.rows:
+            row["part"] = "val" if row["patient_id"] in kept_apart else "train"
+
+    def write(self, folder: Path, share: float, seed: int) -> None:
+        """All validation images, and a share of the training images of every class."""
+        training = [row for row in self.rows if row["part"] == "train"]
+        kept = drawn(np.array([row[self.column] for row in training]), share, seed)
+        rows = [training[place] for place in kept] + [row for row in self.rows if row["part"] == "val"]
+        (folder / "images").symlink_to(self.folder / "images")
+        with open(folder / "labels.csv", "w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def drawn(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Places of a share of every class, in order."""
+    random = np.random.default_rng(seed)
+    places = [np.flatnonzero(labels == kind) for kind in np.unique(labels)]
+    return np.sort(np.concatenate([random.permutation(part)[: round(share * len(part))] for part in places]))
 
 
 def main() -> None:
@@ -46,7 +107,13 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("data/pneumoniamnist"))
+    parser.add_argument(
+        "--of",
+        choices=["pneumoniamnist", *ChestColumn.CLASSES],
+        default="pneumoniamnist",
+        help="what is told",
+    )
+    parser.add_argument("--data", type=Path, help="folder of the data set; default: in data/")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
         "--share", type=float, default=0.1, help="of the training images whose labels are known"
@@ -60,24 +127,30 @@ def arguments() -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> list[dict]:
-    whole = np.load(options.data / FILE)
+    if options.of == "pneumoniamnist":
+        source = PneumoniaMnist(options.data or Path("data/pneumoniamnist"))
+    else:
+        source = ChestColumn(options.data or Path("data/nih_cxr64"), options.of)
     start = time.process_time()
     pretrained = (options.keep or folder) / "pretrained"
     if not (pretrained / "result.json").is_file():
-        job = config(options.data, options.epochs, 0, learn_from="images")
-        preprocess(job, folder / "all")
-        result = train(job, folder / "all", pretrained)
+        everything = folder / "everything"
+        everything.mkdir()
+        source.write(everything, 1.0, 0)
+        job = config(source, everything, options.epochs, 0, learn_from="images")
+        preprocess(job, everything / "prepared")
+        result = train(job, everything / "prepared", pretrained)
         best = {name: round(value, 3) for name, value in result.best.items()}
         print(f"pretrained: {time.process_time() - start:.0f} s of processor time, {best}", flush=True)
     rows = []
     for seed in options.seeds:
         data = folder / f"share{seed}"
         data.mkdir()
-        np.savez(data / FILE, **part_of(whole, options.share, seed))
-        preprocess(config(data, options.tuning, seed), data / "prepared")
+        source.write(data, options.share, seed)
+        preprocess(config(source, data, options.tuning, seed), data / "prepared")
         for name in options.starts:
             weights = "none" if name == "scratch" else str(pretrained)
-            job = config(data, options.tuning, seed, weights=weights, extra=STARTS[name])
+            job = config(source, data, options.tuning, seed, weights=weights, extra=STARTS[name])
             began = time.process_time()
             result = train(job, data / "prepared", data / name)
             took = time.process_time() - began
@@ -91,26 +164,8 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict]:
     return rows
 
 
-def part_of(whole, share: float, seed: int) -> dict[str, np.ndarray]:
-    """All validation images, and a share of the training images of every class."""
-    labels = whole["train_labels"].ravel()
-    random = np.random.default_rng(seed)
-    kept = np.concatenate(
-        [
-            random.permutation(places)[: round(share * len(places))]
-            for places in (np.flatnonzero(labels == kind) for kind in np.unique(labels))
-        ]
-    )
-    kept.sort()
-    return {
-        "train_images": whole["train_images"][kept],
-        "train_labels": whole["train_labels"][kept],
-        "val_images": whole["val_images"],
-        "val_labels": whole["val_labels"],
-    }
-
-
 def config(
+    source: PneumoniaMnist | ChestColumn,
     data: Path,
     epochs: int,
     seed: int,
@@ -123,7 +178,7 @@ def config(
         "task": "classification",
         "name": "pretraining",
         "seed": seed,
-        "data": {"root": data.absolute(), "images": FILE, "classes": ["normal", "pneumonia"]},
+        "data": {"root": data.absolute(), **source.DATA},
         "preprocess": {"workers": 1},
         "model": NETWORK | {"weights": weights},
         "train": {

@@ -55,6 +55,15 @@ def run(
                 receive(index, WorkerDied())
 
 
+def get_ready(preload: Sequence[str]) -> None:
+    """Begin to import what workers will need, in a process of its own, while this one does something else."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        from multiprocessing.forkserver import ensure_running
+
+        _context(preload)
+        ensure_running()
+
+
 def in_worker() -> bool:
     """Whether this process works for another one."""
     return multiprocessing.parent_process() is not None

@@ -32,7 +32,10 @@ def preprocess(
     from medcli.cli.display import progress_bars
     from medcli.config.loading import load_config
     from medcli.errors import SomeCasesFailed
+    from medcli.parallel import get_ready
+    from medcli.preprocessing.workers import MODULES
 
+    get_ready(MODULES)
     settings = load_config(config, set_)
     if out is not None:
         settings = settings.model_copy(update={"prepared": out.absolute()})

@@ -3,6 +3,7 @@
 All run in a TensorFlow graph without Python per element. Images are normalised float32.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,6 +102,10 @@ def warp(
     )
 
 
+OFTEN = 0.3
+"""Share of the images that gamma changes, and likewise noise."""
+
+
 def change_intensities(images: tf.Tensor, seed, strength: Strength) -> tf.Tensor:
     """Brightness, contrast, gamma and noise, drawn anew for each image of (count, ..., channel)."""
     if strength.probability == 0:
@@ -108,21 +113,36 @@ def change_intensities(images: tf.Tensor, seed, strength: Strength) -> tf.Tensor
     count, channels, rank = images.shape[0], images.shape[-1], len(images.shape)
     each = (count,) + (1,) * (rank - 1)
     axes = list(range(1, rank))
-    low, high = tf.reduce_min(images, axes, keepdims=True), tf.reduce_max(images, axes, keepdims=True)
-    span = tf.maximum(high - low, 1e-6)
-    gamma = tf.where(
-        uniform(seed, 13, each) < 0.3, log_uniform(seed, 12, each, strength.gamma), tf.ones(each)
-    )
-    images = tf.pow(tf.clip_by_value((images - low) / span, 0.0, 1.0), gamma) * span + low
-    mean = tf.reduce_mean(images, axes, keepdims=True)
+    if strength.gamma:
+        exponents = log_uniform(seed, 12, each, strength.gamma)
+
+        def gamma(part, places):
+            low, high = (reduce(part, axes, keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
+            span = tf.maximum(high - low, 1e-6)
+            return tf.pow((part - low) / span, tf.gather(exponents, places)) * span + low
+
+        images = _some(images, uniform(seed, 13, (count,)) < OFTEN, gamma)
     per_channel = (count,) + (1,) * (rank - 2) + (channels,)
     contrast = log_uniform(seed, 10, each, strength.contrast) * log_uniform(
         seed, 14, per_channel, strength.contrast / 3
     )
     brightness = normal(seed, 11, per_channel) * strength.brightness
-    images = (images - mean) * contrast + mean + brightness
-    sigma = uniform(seed, 15, each, 0.0, strength.noise) * tf.cast(uniform(seed, 16, each) < 0.3, tf.float32)
-    return images + normal(seed, 17, tf.shape(images)) * sigma
+    images = images * contrast + (tf.reduce_mean(images, axes, keepdims=True) * (1 - contrast) + brightness)
+    if strength.noise:
+        sigmas = uniform(seed, 15, each, 0.0, strength.noise)
+
+        def noise(part, places):
+            return part + normal(seed, 17, tf.shape(part)) * tf.gather(sigmas, places)
+
+        images = _some(images, uniform(seed, 16, (count,)) < OFTEN, noise)
+    return images
+
+
+def _some(images: tf.Tensor, chosen, change: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """Change only the images that (count,) bool names: change(images, their places)."""
+    places = tf.where(chosen)[:, 0]
+    changed = change(tf.gather(images, places), places)
+    return tf.ensure_shape(tf.tensor_scatter_nd_update(images, places[:, None], changed), images.shape)
 
 
 def erase_rectangles(images: tf.Tensor, seed, strength: Strength) -> tf.Tensor:

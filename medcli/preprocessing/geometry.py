@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image as Pillow
@@ -141,8 +142,16 @@ def orientation(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     Args:
         affine: (4, 4), from (plane, row, column, 1) to RAS+ mm.
     """
+    return _orientation(np.asarray(affine, float)[:3, :3].tobytes())
+
+
+@lru_cache
+def _orientation(axes_of: bytes) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """Of the nine float64 of an affine that turn and scale; most volumes of a set lie alike."""
     from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
+    affine = np.eye(4)
+    affine[:3, :3] = np.frombuffer(axes_of).reshape(3, 3)
     to_axial = ornt_transform(io_orientation(affine), axcodes2ornt(AXIAL))
     axes = np.argsort(to_axial[:, 0]).astype(int)
     return tuple(int(axis) for axis in axes), tuple(bool(to_axial[axis, 1] < 0) for axis in axes)
