@@ -1,14 +1,15 @@
 """Labels that go with a column, and shortcuts: what a network could learn instead of the disease."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from medcli.audit.association import associate, permutations
+from medcli.audit.association import PERMUTATIONS, associate, permutations
 from medcli.audit.columns import Column
 from medcli.audit.findings import Finding
-from medcli.audit.labels import Labels
+from medcli.audit.labels import Labels, Target
 from medcli.audit.look import Look
 from medcli.audit.probe import (
     border,
@@ -42,26 +43,40 @@ def associations(
     targets = list(labels.targets())
     if not targets or not columns:
         return []
-    shuffles = permutations(patients, seed=seed)
     rows: list[dict[str, Any]] = []
-    for target, codes, names in targets:
+    shuffled = shuffles_of(patients, PERMUTATIONS, seed)
+    for target in targets:
+        own, shuffles = shuffled(target.cases)
         for column in columns:
-            found = associate(column.codes, codes, shuffles)
+            found = associate(column.codes[target.cases], target.codes, shuffles)
             rows.append(
                 {
-                    "target": target,
+                    "target": target.name,
                     "column": column.name,
                     "V": found.v,
                     "bits": found.information,
                     "p": found.p,
-                    "contrast": _contrast(found.table, column.levels, names),
-                    "cases": len(codes),
-                    "patients": len(set(patients)),
+                    "contrast": _contrast(found.table, column.levels, target.kinds),
+                    "cases": len(own),
+                    "patients": len(set(own)),
                 }
             )
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p, Holm"] = p
     return rows
+
+
+def shuffles_of(
+    patients: Sequence[str], count: int, seed: int
+) -> Callable[[np.ndarray], tuple[list[str], np.ndarray]]:
+    """From the cases whose answer is known to their patients and `permutations`, drawn once for the same cases."""
+
+    @lru_cache(maxsize=1)
+    def of(cases: bytes) -> tuple[list[str], np.ndarray]:
+        own = [patients[case] for case in np.frombuffer(cases, np.int64)]
+        return own, permutations(own, count, seed)
+
+    return lambda cases: of(cases.astype(np.int64).tobytes())
 
 
 def _contrast(table: np.ndarray, levels: Sequence[str], names: Sequence[str]) -> str:
@@ -111,7 +126,7 @@ def shortcuts(
 ) -> list[dict[str, Any]]:
     """What tiny models tell of the labels, and of the columns that go with them or are like a site."""
     # Shuffles that cost about the same for any number of cases
-    shuffles = permutations(patients, count=int(np.clip(1e6 / len(patients), 199, 399)), seed=seed + 1)
+    shuffled = shuffles_of(patients, int(np.clip(1e6 / len(patients), 199, 399)), seed + 1)
     thumbs = stacked(looks)
     from_picture: dict[str, Callable[[], np.ndarray]] = {
         "border": lambda: border(thumbs),
@@ -120,38 +135,40 @@ def shortcuts(
         "brightness": lambda: brightness(looks),
     }
     rows = []
-    for target, codes, _ in labels.targets():
+    for target in labels.targets():
         sources = from_picture | {
             f"column {column.name}": (lambda column=column: one_hot(column.codes))
             for column in columns
             if column.name in linked
         }
-        rows += _probed(target, codes, sources, patients, shuffles, seed)
+        rows += _probed(target, sources, *shuffled(target.cases), seed)
     for column in columns:
         if column.name in linked or column.name.lower() in SITE_LIKE:
             sources = from_picture | {"whole picture": lambda: whole(thumbs)}
-            rows += _probed(f"column {column.name}", column.codes, sources, patients, shuffles, seed)
+            everyone = np.arange(len(patients))
+            asked = Target(f"column {column.name}", everyone, column.codes, column.levels)
+            rows += _probed(asked, sources, *shuffled(everyone), seed)
     return rows
 
 
 def _probed(
-    target: str,
-    codes: np.ndarray,
+    target: Target,
     sources: dict[str, Callable[[], np.ndarray]],
     patients: Sequence[str],
     shuffles: np.ndarray,
     seed: int,
 ) -> list[dict[str, Any]]:
-    fold = folds_of(codes, patients, seed)
+    fold = folds_of(target.codes, patients, seed)
     if fold is None:
         return []
     rows: list[dict[str, Any]] = []
     for source, features in sources.items():
-        found = probe(features(), codes, patients, shuffles, fold)
+        found = probe(features()[target.cases], target.codes, patients, shuffles, fold)
         if found is not None:
-            rows.append({"target": target, "from": source, "AUROC": found.auroc, "low": found.low, "high": found.high,
+            rows.append({"target": target.name, "from": source, "AUROC": found.auroc,
+                         "low": found.low, "high": found.high,
                          "chance low": found.chance[0], "chance high": found.chance[1], "p": found.p,
-                         "cases": len(codes), "patients": len(set(patients))})  # fmt: skip
+                         "cases": len(patients), "patients": len(set(patients))})  # fmt: skip
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p, Holm"] = p
     return rows

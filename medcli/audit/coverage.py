@@ -23,7 +23,11 @@ def coverage_rows(
     labels: np.ndarray,
     classes: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """One row per part and level, and one for the whole part: cases, patients, share of every class."""
+    """One row per part and level, and one for the whole part: cases, patients, share of every class.
+
+    Args:
+        labels: (n, k) float, as of `Labels.truth`.
+    """
     rows = []
     for part, here in by_part(division.parts).items():
         rows.append({"part": part, "column": "", "group": "all", **_counts(here, patients, labels, classes)})
@@ -40,7 +44,9 @@ def coverage_rows(
 def _counts(
     members: Sequence[int], patients: Sequence[str], labels: np.ndarray, classes: Sequence[str]
 ) -> dict[str, Any]:
-    shares = labels[members].mean(0) if members else [float("nan")] * len(classes)
+    known = np.isfinite(labels[members])
+    with np.errstate(invalid="ignore"):
+        shares = np.nansum(labels[members], 0) / known.sum(0)  # of those whose label is known
     return {
         "cases": len(members),
         "patients": len({patients[index] for index in members}),
@@ -86,7 +92,7 @@ def coverage_findings(
             if part != "train" and row["patients"] < FEW
         ]
     for part, here in by_part(division.parts).items():
-        counts_here = labels[here].sum(0).tolist()
+        counts_here = np.nansum(labels[here], 0).tolist()
         lacking = [name for name, count in zip(classes, counts_here, strict=True) if not count]
         if lacking:
             text = f"The part {part} has no case with {', '.join(lacking)}."

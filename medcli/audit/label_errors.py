@@ -35,37 +35,40 @@ def label_errors(
     findings, suspects = _against_columns(labels, cells, columns, names)
     rows: list[dict[str, Any]] = []
     features = None
-    for target, codes, kinds in labels.targets():
-        fold = folds_of(codes, patients, seed)
+    for target in labels.targets():
+        codes, kinds = target.codes, target.kinds
+        own = [patients[case] for case in target.cases]
+        fold = folds_of(codes, own, seed)
         if fold is None:
             continue
         if features is None:
             features = features_of(stacked(looks))
-        probabilities = out_of_fold(features, codes, fold)
-        area, low, high = _worth(codes, probabilities, patients)
+        probabilities = out_of_fold(features[target.cases], codes, fold)
+        area, low, high = _worth(codes, probabilities, own)
         found = confident_suspects(codes, probabilities)
-        rows.append({"target": target, "AUROC of the small model": area, "low": low, "high": high,
+        indices = [int(target.cases[index]) for index in found.indices]
+        rows.append({"target": target.name, "AUROC of the small model": area, "low": low, "high": high,
                      "suspects": len(found.indices), "estimated share wrong": found.estimated,
-                     "cases": len(codes), "patients": len(set(patients))})  # fmt: skip
+                     "cases": len(codes), "patients": len(set(own))})  # fmt: skip
         worth = f"AUROC {area:.2f} ({low:.2f} to {high:.2f}) out of fold"
         if area < GOOD_ENOUGH:
             text = (
-                f"Wrong labels ({target}) were not looked for by confident learning: the small model is too weak "
+                f"Wrong labels ({target.name}) were not looked for by confident learning: the small model is too weak "
                 f"({worth})."
             )
             findings.append(Finding("note", "label errors", text, numbers=rows[-1]))
             continue
-        if found.indices:
-            listed = [names[index] for index in found.indices]
+        if indices:
+            listed = [names[index] for index in indices]
             text = (
-                f"{len(listed)} of {len(codes)} cases look as if their {target} were wrong (confident learning; "
+                f"{len(listed)} of {len(codes)} cases look as if their {target.name} were wrong (confident learning; "
                 f"the model's {worth}); look at them, first {some(listed)}."
             )
             findings.append(Finding("warning", "label errors", text, listed[:MOST], rows[-1]))
             suspects += [
                 (index, f"labelled {kinds[given]}, looks like {kinds[likely]} (margin {margin:+.2f})")
                 for index, margin, given, likely in zip(
-                    found.indices, found.margins, found.given, found.likely, strict=True
+                    indices, found.margins, found.given, found.likely, strict=True
                 )
             ][:MOST]
     return findings, suspects, rows
@@ -80,19 +83,21 @@ def _against_columns(
         return findings, suspects
     numeric = {column.name for column in columns if column.numeric}
     known = {column.name for column in columns} - numeric
-    for target, codes, _ in labels.targets():
-        most = np.bincount(codes).max() / len(codes)
+    for target in labels.targets():
+        most = np.bincount(target.codes).max() / len(target.codes)
         for name in known:
-            found = against_column(cells[name], codes)
+            texts = cells[name]
+            found = against_column([texts[case] for case in target.cases], target.codes)
             if found is None or found.right <= most + (1 - most) / 2 or not found.indices:
                 continue
-            listed = [names[index] for index in found.indices]
+            indices = [int(target.cases[index]) for index in found.indices]
+            listed = [names[index] for index in indices]
             text = (
-                f"{plural(len(listed), 'case')} with a {target} that {name} contradicts, which tells "
+                f"{plural(len(listed), 'case')} with a {target.name} that {name} contradicts, which tells "
                 f"{found.right:.1%} of them: {some(listed)}."
             )
             findings.append(Finding("warning", "label errors", text, listed[:MOST]))
-            suspects += [(index, f"{target} against {name}") for index in found.indices[:MOST]]
+            suspects += [(index, f"{target.name} against {name}") for index in indices[:MOST]]
     return findings, suspects
 
 

@@ -63,9 +63,9 @@ def test_coverage():
     parts = ["train"] * 20 + ["val"] * 20
     column = column_of("site", ["a"] * 20 + ["a"] * 15 + ["b"] * 3 + [""] * 2)
     patients = [f"p{number}" for number in range(40)]
-    truth = np.zeros((40, 2), bool)
-    truth[:, 0] = True
-    truth[:5] = [False, True]
+    truth = np.zeros((40, 2))
+    truth[:, 0] = 1
+    truth[:5] = [0, 1]
     division = Division("The split", parts, True)
     rows = coverage_rows(division, [column], patients, truth, ["well", "ill"])
     assert rows[0] == {"part": "train", "column": "", "group": "all", "cases": 20, "patients": 20,
