@@ -140,10 +140,14 @@ class Run:
 
     @property
     def weights_digest(self) -> str | None:
-        """SHA-256 of the weights, of an ensemble over those of its members; None: there are none."""
-        if not self.members:
-            return sha256(self.model_path) if self.model_path.is_file() else None
-        digests = [member.weights_digest or "" for member in self.members]
+        """SHA-256 of the weights; of several networks (ensemble, cascade) over theirs; None: there are none."""
+        if self.members:
+            digests = [member.weights_digest or "" for member in self.members]
+        else:
+            digests = [sha256(self.model_path) if self.model_path.is_file() else ""]
+            if self.coarse is None:
+                return digests[0] or None
+            digests.append(self.coarse.weights_digest or "")
         return hashlib.sha256("".join(digests).encode()).hexdigest() if all(digests) else None
 
     @property

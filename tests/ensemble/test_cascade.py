@@ -189,6 +189,17 @@ def test_what_does_not_take_a_cascade_says_so(trained, tmp_path):
         search(config, [], {}, tmp_path / "search", prepared_folder=folder / "prepared", minutes=1)
 
 
+def test_other_coarse_networks_are_another_network(trained, tmp_path):
+    """What was learned about a network (calibration, thresholds) does not hold once a coarse one is exchanged."""
+    folder, *_ = trained
+    shutil.copytree(folder / "run", tmp_path / "run")
+    digest = Run.open(folder / "run").weights_digest
+    assert digest and Run.open(tmp_path / "run").weights_digest == digest
+    first, second = (tmp_path / "run" / COARSE / name / "model.keras" for name in HALVES)
+    shutil.copyfile(second, first)
+    assert Run.open(tmp_path / "run").weights_digest != digest
+
+
 def test_missing_coarse_networks_are_told(trained, tmp_path):
     folder, *_ = trained
     shutil.copytree(folder / "run", tmp_path / "run")
