@@ -9,7 +9,7 @@ import pytest
 from medcli.case import Case
 from medcli.image import Image
 from medcli.prediction.result import Prediction
-from medcli.prediction.write_numbers import NumbersWriter
+from medcli.prediction.writers.numbers import NumbersWriter
 from medcli.preprocessing.prepared import Prepared
 from medcli.run import Run
 from tests.made_up import prepared_folder

@@ -22,7 +22,7 @@ from medcli.image import Image
 from medcli.instances.decode import Objects
 from medcli.operating import Operating, is_found, thresholds_of
 from medcli.prediction.result import Prediction
-from medcli.prediction.write import predicted_classes
+from medcli.prediction.writers.classes import predicted_classes
 from medcli.preprocessing.plan import Plan
 from medcli.report import number_text
 

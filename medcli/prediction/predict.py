@@ -41,7 +41,7 @@ from medcli.prediction.inputs import cases_for
 from medcli.prediction.overlay import overlay
 from medcli.prediction.predictor import Predictor
 from medcli.prediction.result import Prediction
-from medcli.prediction.write import Writer, writer_for
+from medcli.prediction.writers import Writer, writer_for
 from medcli.progress import Progress, ignore
 from medcli.refusal.learned import Refusal
 from medcli.run import Run

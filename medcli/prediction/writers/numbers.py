@@ -7,7 +7,7 @@ from pathlib import Path
 from medcli.case import Case
 from medcli.image import Image
 from medcli.prediction.result import Prediction
-from medcli.prediction.write import Decisions, Table
+from medcli.prediction.writers.tables import Decisions, Table
 
 
 class NumbersWriter:

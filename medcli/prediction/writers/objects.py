@@ -11,7 +11,8 @@ from medcli.files import read_csv, write_csv
 from medcli.image import Image
 from medcli.instances.table import columns, object_rows
 from medcli.prediction.result import Prediction
-from medcli.prediction.write import Decisions, LabelsWriter
+from medcli.prediction.writers.labels import LabelsWriter
+from medcli.prediction.writers.tables import Decisions
 from medcli.preprocessing.plan import Plan
 
 FILE = "objects.csv"
