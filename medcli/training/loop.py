@@ -26,6 +26,8 @@ from medcli.training.result import Result
 from medcli.training.signals import Stopped, caught_signals
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
+SECONDS_BETWEEN_DRAWINGS = 30.0
+"""A drawing takes as long as an epoch of a small data set."""
 SECONDS_PER_CALL = 0.5
 """Steps are run in one graph call for about so long: long enough to hide Python, short enough to watch and to stop."""
 
@@ -61,6 +63,7 @@ class Loop:
         self.history = History(folder, tensorboard=self.settings.tensorboard)
         self.signal: int | None = None
         self._is_frozen = False
+        self._drawn_at = time.monotonic()
         self.steps_per_call = 1
         self.pace: list[float] = []  # seconds per step of calls in this process
         self._steps = self._compiled()
@@ -224,7 +227,9 @@ class Loop:
         if validated or time.monotonic() - self.checkpoints.saved_at > SECONDS_BETWEEN_CHECKPOINTS:
             self._save()
             self.history.write()
-            write_curves(self.history.rows, self.task.monitor, self.folder / "curves.png")
+            if time.monotonic() - self._drawn_at > SECONDS_BETWEEN_DRAWINGS:
+                write_curves(self.history.rows, self.task.monitor, self.folder / "curves.png")
+                self._drawn_at = time.monotonic()
 
     def _validate_every(self) -> int:
         if self.settings.validate_every != "auto":
