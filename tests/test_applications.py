@@ -16,6 +16,7 @@ from medcli.models import applications  # noqa: E402
 from medcli.models.applications import build_application, names  # noqa: E402
 from medcli.preprocessing.plan import Intensity, Plan  # noqa: E402
 from medcli.run import Run, save_model  # noqa: E402
+from medcli.training.fine_tuning import published  # noqa: E402
 
 MODULES = {
     "EfficientNetB": "efficientnet", "EfficientNetV2": "efficientnet_v2", "ConvNeXt": "convnext",
@@ -73,6 +74,27 @@ def test_weights_that_cannot_be_had_are_told_soon(monkeypatch):
     ):
         build_application("densenet121", (32, 32, 1), 2, weights="imagenet", dropout=0.0)
     assert seen == [applications.SECONDS] and socket.getdefaulttimeout() is None
+
+
+def test_published_weights_are_taken_from_the_cache(tmp_path, monkeypatch):
+    """A file of random weights in the format of the published ones (HDF5 of Keras 2) stands in for them."""
+    import h5py
+    from keras.src.legacy.saving import legacy_h5_format
+    from keras.src.utils import file_utils
+
+    monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path))
+    keras.utils.set_random_seed(3)
+    there = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(128, 128, 3))
+    (tmp_path / "models").mkdir()
+    with h5py.File(tmp_path / "models" / "mobilenet_1_0_128_tf_no_top.h5", "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, there)
+
+    model = build_application("MobileNet", (128, 128, 1), 2, weights="imagenet", dropout=0.0)
+    taken = model.get_layer("backbone").weights
+    assert len(taken) == len(there.weights) > 100
+    for one, other in zip(taken, there.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(published(model)) == len([layer for layer in there.layers if layer.weights])
 
 
 def test_volumes_and_unknown_names_are_refused():
