@@ -49,7 +49,7 @@ def pretrain(
     from medcli.cli.display import TrainingDisplay
     from medcli.config.loading import load_config
 
-    settings = load_config(config, [*set_, "train.learn_from=images"])
+    settings = load_config(config, set_, implied=["train.learn_from=images"])
     prepared_folder = (prepared or settings.prepared or Path()).absolute()
     default = (settings.run or Path()).absolute()
     run_folder = (run or default.with_name(f"{default.name}_pretrained")).absolute()

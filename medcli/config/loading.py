@@ -24,8 +24,8 @@ WEIGHTS: Key = ("model", "weights")
 WEIGHTS_WORDS = {"none", "imagenet"}
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML, apply `section.key=value` overrides, and check everything.
+def load_config(path: Path, overrides: Sequence[str] = (), implied: Sequence[str] = ()) -> Config:
+    """Read a YAML, apply `section.key=value` overrides and then those that the command implies, and check everything.
 
     Paths become absolute: those of the file start from its folder, those of an override from the current
     directory. `name`, `prepared` and `run` are filled in. Raises ConfigError, which lists every problem.
@@ -35,14 +35,15 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     folder = path.absolute().parent
     values = absolute_paths(document.values, folder)
     origins: dict[Key, str] = {key: f"{path}:{line}" for key, line in document.lines.items()}
-    for text in overrides:
+    given = [(text, "--set") for text in overrides] + [(text, "this command") for text in implied]
+    for text, origin in given:
         key, value = parse_override(text)
         own: dict[str, Any] = {}
         put(own, key, value)
         put(values, key, get(absolute_paths(own, Path.cwd()), key))
-        origins = {known: origin for known, origin in origins.items() if known[: len(key)] != key}
-        origins |= {key[:length]: "--set" for length in range(1, len(key)) if key[:length] not in origins}
-        origins[key] = "--set"
+        origins = {known: place for known, place in origins.items() if known[: len(key)] != key}
+        origins |= {key[:length]: origin for length in range(1, len(key)) if key[:length] not in origins}
+        origins[key] = origin
     return _checked(_filled(values, folder, path.stem), origins, source=str(path))
 
 

@@ -139,6 +139,12 @@ def test_files_that_are_no_config(tmp_path):
     assert faults(binary) == ["binary.yaml: expected a YAML text in UTF-8, got something else."]
 
 
+def test_what_a_command_implies_is_not_blamed_on_the_user(write):
+    path = write("task: detection\ndata: {root: d}\n")
+    with pytest.raises(ConfigError, match=r"^this command: train\.learn_from: images: expected task"):
+        load_config(path, ["train.epochs=3"], implied=["train.learn_from=images"])
+
+
 def test_overrides_reach_every_kind_of_value(write):
     config = load_config(
         write("task: segmentation\ntrain:\n  # nothing yet\n"),
