@@ -28,7 +28,7 @@ demo: setup  ## Made-up X-rays to a measured model, predictions and a report; un
 	$(BIN)/medcli evaluate demo/run --force
 
 test: setup  ## Run all tests
-	$(BIN)/pytest -n $(JOBS) --dist loadfile
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## Check style and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,8 +1,6 @@
-"""Detectors from boxes to a finished run: what is learned from, what is kept, and what a stop costs."""
+"""Detectors from boxes to a finished run: what is learned from, and what is kept."""
 
 import json
-import os
-import signal
 
 import numpy as np
 import pytest
@@ -23,8 +21,7 @@ from medcli.models.yolo import SIZES, yolo  # noqa: E402
 from medcli.prediction.predict import predict  # noqa: E402
 from medcli.preprocessing.prepared import Prepared  # noqa: E402
 from medcli.run import Run  # noqa: E402
-from medcli.training import Stopped, train  # noqa: E402
-from tests.test_training import same, weights  # noqa: E402
+from medcli.training import train  # noqa: E402
 
 SIZE = (64, 96)
 KINDS = ("dark", "bright")
@@ -101,19 +98,6 @@ def test_one_class_of_two_channels(together, pictures, tmp_path):
     assert measures["cases"] == 4
     predict(run, [pictures / "9.tif"], tmp_path / "out")
     assert {one["class"] for one in read_csv(tmp_path / "out" / "predictions.csv")} == {"object"}
-
-
-def test_stopped_and_resumed_gives_equal_weights(together, tmp_path):
-    config, folder = together
-
-    def interrupt(event):
-        if event["event"] == "step" and event["step"] >= 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with pytest.raises(Stopped):
-        train(config, folder / "prepared", tmp_path / "run", on_event=interrupt)
-    train(config, folder / "prepared", tmp_path / "run", resume=True)
-    assert same(weights(tmp_path / "run"), weights(folder / "run"))
 
 
 def test_another_detector_starts_from_it(together):

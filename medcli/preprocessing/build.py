@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from medcli.boxes import Boxes
@@ -340,6 +342,8 @@ class _Build:
                 done[keys[index]] = result
             self.progress("prepare", len(seen) - len(first) + len(done), len(seen))
 
+        # What the report will need: imported while the workers are at it
+        Thread(target=import_module, args=("matplotlib.figure",), daemon=True).start()
         costs = [bytes_to_prepare(seen[index].scan) for index in missing]
         over_cases(prepare_cases, job_of, missing, costs, self.config, receive)
         return [done[key] for key in keys], reused

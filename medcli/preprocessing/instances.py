@@ -5,7 +5,6 @@ object, 1, 2, ... within its case (0: none). A nearest-neighbour warp moves both
 """
 
 import numpy as np
-from scipy import ndimage
 
 from medcli.case import Case
 from medcli.errors import DataError
@@ -75,6 +74,8 @@ def consecutive(ids: np.ndarray) -> np.ndarray:
 
 def parts(classes: np.ndarray) -> np.ndarray:
     """int32 numbers of the connected parts of every class (touching by face, edge or corner)."""
+    from scipy import ndimage
+
     numbers = np.zeros(classes.shape, np.int32)
     for value in np.unique(classes[(classes > 0) & (classes != IGNORE)]):
         here, _ = ndimage.label(classes == value, np.ones((3,) * classes.ndim))
@@ -102,6 +103,8 @@ def fitted(numbers: np.ndarray, region: np.ndarray, reach: int | None = None) ->
         region: bool.
         reach: Steps of growing; None: until nothing changes.
     """
+    from scipy import ndimage
+
     kept = np.where(region, numbers, 0)
     left = np.count_nonzero(region & (kept == 0))
     while left and reach != 0:
