@@ -361,6 +361,9 @@ def _truth_turned(case: Case, turn: Rotation) -> Case:
 def _turned_back(prediction: Prediction, turn: Rotation) -> Prediction:
     if prediction.labels is None:
         return prediction
+    if prediction.objects is not None:
+        objects = replace(prediction.objects, ids=turn.numbers_back(prediction.objects.ids))
+        return replace(prediction, labels=objects.labels, label_probabilities=None, objects=objects)
     return replace(prediction, labels=turn.rotated_back(prediction.labels), label_probabilities=None)
 
 

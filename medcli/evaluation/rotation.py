@@ -78,6 +78,11 @@ class Rotation:
             found[wins], best[wins] = value, share[wins]
         return found
 
+    def numbers_back(self, numbers: np.ndarray) -> np.ndarray:
+        """Numbers of objects on the rotated grid (spatial) to the grid before: of the nearest place; 0 outside."""
+        found = _sampled(numbers[..., None], self.forth, self.shape, 0.0, order=0)[..., 0]
+        return found.astype(numbers.dtype)
+
     def boxes(self, boxes: Boxes) -> Boxes:
         """Boxes before to those after, by the ellipse inside each."""
         corners = boxes.corners.astype(float)
@@ -101,7 +106,9 @@ def _turn(degrees: float, spacing: tuple[float, float]) -> np.ndarray:
     return np.array([[cos, sin * column / row], [-sin * row / column, cos]])
 
 
-def _sampled(array: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], fill: float) -> np.ndarray:
+def _sampled(
+    array: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], fill: float, *, order: int = 1
+) -> np.ndarray:
     """Value at every place of the new plane; `matrix` takes it, relative to the centre, to that in the old one."""
     from scipy.ndimage import affine_transform
 
@@ -118,7 +125,7 @@ def _sampled(array: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], fill
                 offset,
                 shape,
                 target[..., channel],
-                order=1,
+                order=order,
                 mode="grid-constant",
                 cval=fill,
             )

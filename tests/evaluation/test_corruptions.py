@@ -186,6 +186,8 @@ def test_quarter_turns_are_exact(degrees):
     assert turn.image(array) == pytest.approx(expected, abs=1e-5)
     labels = random().integers(0, 3, (7, 12)).astype(np.uint8)
     assert np.array_equal(turn.rotated_back(np.rot90(labels, degrees // 90)), labels)
+    numbers = random().integers(0, 400, (7, 12)).astype(np.int32)
+    assert np.array_equal(turn.numbers_back(np.rot90(numbers, degrees // 90)), numbers)
     boxes = Boxes.of([[2, 1, 5, 3], [0, 0, 12, 7]], [0, 1])
     mask = np.zeros((7, 12, 1), np.float32)
     mask[1:3, 2:5] = 1

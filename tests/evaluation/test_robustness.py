@@ -21,6 +21,7 @@ from medcli.evaluation.evaluate import evaluate
 from medcli.evaluation.kept import OK, Kept, copy_kept
 from medcli.evaluation.robustness import (
     Robustness,
+    _turned_back,
     affordable,
     area,
     gate_names,
@@ -28,10 +29,14 @@ from medcli.evaluation.robustness import (
     stratified,
 )
 from medcli.evaluation.robustness_page import robustness_section
+from medcli.evaluation.rotation import Rotation
 from medcli.evaluation.selection import select_cases
 from medcli.files import read_csv
+from medcli.instances.decode import Objects
+from medcli.metrics.instances import match_objects
 from medcli.metrics.samples import classification_sample
 from medcli.prediction.predictor import Predictor
+from medcli.prediction.result import Prediction
 from medcli.sliding import Slabs
 
 from . import runs
@@ -397,6 +402,22 @@ def test_turned_labels_are_judged_on_the_original_grid(tmp_path):
     assert content["clean"]["dice"]["value"] == 1
     for entry in content["corruptions"]["rotation"]["strengths"]:
         assert entry["measures"]["dice"]["value"] > 0.9, "half a pixel at the edge, no more"
+
+
+def test_turned_objects_come_back_with_their_numbers():
+    """In a picture that is not square; the found labels are those of the objects."""
+    ids = np.zeros((40, 60), np.int32)
+    ids[5:15, 8:22], ids[20:34, 30:55] = 1, 2
+    turn = Rotation.of(ids.shape, 20, grow=True)
+    tilted = np.zeros(turn.turned, np.int32)
+    for number in (1, 2):
+        tilted[turn.image((ids == number).astype(np.float32)[..., None])[..., 0] > 0.5] = number
+    classes = np.uint8([2, 1])
+    objects = Objects(tilted, classes, np.float32([0.9, 0.8]))
+    found = _turned_back(Prediction(labels=objects.labels, objects=objects), turn)
+    matched = match_objects(ids, classes, found.objects.ids, found.objects.classes, objects.scores, 2)
+    assert [one.ious.min() for one in matched] == pytest.approx([1, 1], abs=0.15)
+    np.testing.assert_array_equal(found.labels, found.objects.labels)
 
 
 # ---- the page
