@@ -35,7 +35,8 @@ def preprocess(
     from medcli.parallel import get_ready
     from medcli.preprocessing.workers import MODULES
 
-    get_ready(MODULES)
+    if not dry_run:
+        get_ready(MODULES)
     settings = load_config(config, set_)
     if out is not None:
         settings = settings.model_copy(update={"prepared": out.absolute()})

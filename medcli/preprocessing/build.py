@@ -342,8 +342,8 @@ class _Build:
                 done[keys[index]] = result
             self.progress("prepare", len(seen) - len(first) + len(done), len(seen))
 
-        # What the report will need: imported while the workers are at it
-        Thread(target=import_module, args=("matplotlib.figure",), daemon=True).start()
+        if missing:  # imported while the workers are at it, as the report will need it
+            Thread(target=import_module, args=("matplotlib.figure",), daemon=True).start()
         costs = [bytes_to_prepare(seen[index].scan) for index in missing]
         over_cases(prepare_cases, job_of, missing, costs, self.config, receive)
         return [done[key] for key in keys], reused
