@@ -101,7 +101,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
             from medcli.parallel import run
 
             def work(number):
-                print(os.getpid(), flush=True)
+                os.write(1, b"%d\\n" % os.getpid())  # at once: two processes print here
                 time.sleep(60)
 
             if __name__ == "__main__":
