@@ -44,7 +44,7 @@ class PneumoniaMnist:
     """The arrays of PneumoniaMNIST, 28 x 28."""
 
     FILE = "pneumoniamnist_trainval.npz"
-    DATA: ClassVar[dict] = {"images": FILE, "classes": ["normal", "pneumonia"]}
+    data: ClassVar[dict] = {"images": FILE, "classes": ["normal", "pneumonia"]}
 
     def __init__(self, folder: Path) -> None:
         self.whole = np.load(folder / self.FILE)
@@ -68,7 +68,7 @@ class ChestColumn:
         with open(folder / "labels.csv", newline="") as stream:
             self.rows = list(csv.DictReader(stream))
         self.column = column
-        self.DATA = {
+        self.data = {
             "table": "labels.csv",
             "columns": {"image": "file", "label": column, "patient": "patient_id", "split": "part"},
             "classes": self.CLASSES[column],
@@ -178,7 +178,7 @@ def config(
         "task": "classification",
         "name": "pretraining",
         "seed": seed,
-        "data": {"root": data.absolute(), **source.DATA},
+        "data": {"root": data.absolute(), **source.data},
         "preprocess": {"workers": 1},
         "model": NETWORK | {"weights": weights},
         "train": {
