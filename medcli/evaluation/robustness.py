@@ -17,36 +17,24 @@ drawn from the seed and keeps the classes in proportion, so more cases include t
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 from medcli.case import Case
 from medcli.config.schema import Evaluate
-from medcli.errors import DataError, MedcliError
-from medcli.evaluation.corruptions import (
-    LEFT_OUT,
-    STRENGTHS,
-    Clean,
-    Corruption,
-    corruptions_for,
-    generator,
-    kind_of,
-)
+from medcli.errors import MedcliError
+from medcli.evaluation.corruptions import LEFT_OUT, STRENGTHS, corruptions_for, kind_of
 from medcli.evaluation.judge import Judge
 from medcli.evaluation.kept import Kept
-from medcli.evaluation.rotation import Rotation
+from medcli.evaluation.robustness_curves import curves_content
+from medcli.evaluation.robustness_passes import CorruptedPasses, Rereads
 from medcli.files import write_json
-from medcli.image import Image
-from medcli.metrics.bootstrap import LEVEL, divide, mean_of_known, patient_weights, percentile_interval
 from medcli.metrics.samples import Sample
-from medcli.prediction.result import Prediction
-from medcli.preprocessing.objects import with_boxes
-from medcli.preprocessing.plan import Plan
 from medcli.progress import Progress, ignore
 
 SECONDS, SHARE = 30.0, 0.3
@@ -57,33 +45,17 @@ FEWEST, FEWEST_RANKED = 6, 40
 """Smallest number of cases that `auto` takes; where cases with and without a class are told apart."""
 STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
 """Numbers of cases are these times a power of ten, so that a second run takes as many."""
-RESAMPLES = 1000
-CHUNK_CASES, CHUNK_BYTES = 64, 256 * 2**20
-"""Cases whose clean images are held in memory together."""
 MILD, MUCH = 2, 0.05
 """A loss of more than MUCH at a strength up to MILD is told at the head of the report."""
 
 FILE = "robustness.json"
 COLUMNS = ("value", "low", "high", "difference", "difference_low", "difference_high")
-Condition = tuple[str, int]
-"""Corruption and strength."""
-
-
-@runtime_checkable
-class Rereads(Protocol):
-    """A predictor that can be given images in place of files."""
-
-    def reading(self, read: Callable[[Case], Image]) -> "Rereads": ...
-
-    def predict_cases(
-        self, cases: Iterable[Case]
-    ) -> Iterator[tuple[Case, Image | None, Prediction | MedcliError]]: ...
 
 
 @dataclass(frozen=True)
 class Robustness:
     """Attributes:
-    content: As in metrics.json, see `_content`; everything that the report shows is made of it.
+    content: As in metrics.json, see `robustness_curves.curves_content`; everything that the report shows is made of it.
     """
 
     content: dict[str, Any]
@@ -183,7 +155,7 @@ def measure_robustness(
     order = stratified(clean, seed=seed)
     kind = kind_of(judge.plan, _modality(predictor, judged[order[0]]))
     corruptions = corruptions_for(kind, None if settings.corruptions == "auto" else settings.corruptions)
-    work = _Work(predictor, new_judge, judge.plan, corruptions, seed, progress)
+    passes = CorruptedPasses(predictor, new_judge, judge.plan, corruptions, seed, progress)
     strengths: tuple[int, ...] = STRENGTHS
     if settings.robustness == "auto":
         fewest = min(len(order), FEWEST_RANKED if clean.told_apart else FEWEST)
@@ -194,17 +166,17 @@ def measure_robustness(
             write_json(folder / FILE, _left_out(expected, fewest, kind))
             return
         start = perf_counter()
-        work.run([judged[number] for number in order[:fewest]], STRENGTHS[2:3])
+        passes.run([judged[number] for number in order[:fewest]], STRENGTHS[2:3])
         each = (perf_counter() - start) / (fewest * len(corruptions))
         count, strengths = affordable(budget / (each * len(corruptions)), fewest, len(order))
         order = order[:count]
         more = [strength for strength in strengths if strength != STRENGTHS[2]]
-        work.run([judged[number] for number in order[:fewest]], more)
-        work.run([judged[number] for number in order[fewest:]], strengths)
+        passes.run([judged[number] for number in order[:fewest]], more)
+        passes.run([judged[number] for number in order[fewest:]], strengths)
     else:
         order = order[: None if settings.robustness == "full" else settings.robustness]
-        work.run([judged[number] for number in order], strengths)
-    content = _content(work, kind, order, judged, kept.patients, clean, strengths)
+        passes.run([judged[number] for number in order], strengths)
+    content = curves_content(passes, kind, order, judged, kept.patients, clean, strengths)
     write_json(folder / FILE, content | {"notes": _notes(content, len(judged))})
 
 
@@ -257,247 +229,6 @@ def _left_out(expected: float, fewest: int, kind: str) -> dict[str, Any]:
         f"Ask for it with --set evaluate.robustness={fewest} (cases), or full."
     )
     return {"notes": [note], "kind": kind, "cases": 0, "corruptions": {}}
-
-
-# ---- predicting
-
-
-@dataclass
-class _Work:
-    """Judges per condition, filled piece by piece.
-
-    Attributes:
-        names: By condition the cases in its judge, in order.
-        failed: Cases that could not be predicted or judged once; they are left out everywhere.
-    """
-
-    predictor: Rereads
-    new_judge: Callable[[], Judge]
-    plan: Plan
-    corruptions: Sequence[Corruption]
-    seed: int
-    progress: Progress
-    judges: dict[Condition, Judge] = field(default_factory=dict)
-    names: dict[Condition, list[str]] = field(default_factory=dict)
-    failed: set[str] = field(default_factory=set)
-
-    def run(self, cases: Sequence[Case], strengths: Sequence[int]) -> None:
-        total, done = len(cases) * len(self.corruptions) * len(strengths), 0
-        start = 0
-        while start < len(cases) and strengths:
-            size = self._chunk(cases[start])
-            chunk = cases[start : start + size]
-            clean = _CleanImages(self.predictor, self.plan)
-            for corruption in self.corruptions:
-                for strength in strengths:
-                    self._condition(chunk, clean, corruption, strength)
-                    done += len(chunk)
-                    self.progress("robustness", done, total)
-            start += size
-
-    def _chunk(self, case: Case) -> int:
-        """As many cases as this one fit into the memory."""
-        try:
-            size = _CleanImages(self.predictor, self.plan).of(case).scaled.nbytes
-        except MedcliError:
-            return CHUNK_CASES
-        return int(np.clip(CHUNK_BYTES // max(1, 2 * size), 1, CHUNK_CASES))
-
-    def _condition(
-        self, cases: Sequence[Case], clean: "_CleanImages", corruption: Corruption, strength: int
-    ) -> None:
-        condition = corruption.name, strength
-        judge = self.judges.setdefault(condition, self.new_judge())
-        names = self.names.setdefault(condition, [])
-        turns: dict[str, Rotation] = {}
-
-        def corrupted(case: Case) -> Image:
-            one, random = clean.of(case), generator(self.seed, case.name, corruption.name)
-            if corruption.apply is not None:
-                return one.corrupted(corruption, strength, random)
-            degrees = corruption.level(strength) * random.choice([-1, 1])
-            turn = Rotation.of(
-                one.image.shape,
-                degrees,
-                spacing=one.image.spacing,
-                grow=not self.plan.whole_images,
-            )
-            turns[case.name] = turn
-            return one.with_scaled(turn.image(one.scaled))
-
-        for case, _, outcome in self.predictor.reading(corrupted).predict_cases(cases):
-            try:
-                if isinstance(outcome, MedcliError):
-                    raise outcome
-                turn = turns.get(case.name)
-                case = with_boxes(case, clean.of(case).image, self.plan)
-                judge.add(
-                    case if turn is None else _truth_turned(case, turn),
-                    clean.of(case).image,
-                    outcome if turn is None else _turned_back(outcome, turn),
-                )
-                names.append(case.name)
-            except MedcliError:
-                self.failed.add(case.name)
-
-
-class _CleanImages:
-    """The clean images of a few cases, each read once."""
-
-    def __init__(self, predictor: Any, plan: Plan) -> None:
-        self._read, self._plan = predictor.read, plan
-        self._kept: dict[str, Clean] = {}
-
-    def of(self, case: Case) -> Clean:
-        if case.name not in self._kept:
-            self._kept[case.name] = Clean.of(self._read(case), self._plan)
-        return self._kept[case.name]
-
-
-def _truth_turned(case: Case, turn: Rotation) -> Case:
-    return case if case.boxes is None else replace(case, boxes=turn.boxes(case.boxes))
-
-
-def _turned_back(prediction: Prediction, turn: Rotation) -> Prediction:
-    if prediction.labels is None:
-        return prediction
-    if prediction.objects is not None:
-        objects = replace(prediction.objects, ids=turn.numbers_back(prediction.objects.ids))
-        return replace(prediction, labels=objects.labels, label_probabilities=None, objects=objects)
-    return replace(prediction, labels=turn.rotated_back(prediction.labels), label_probabilities=None)
-
-
-# ---- measuring
-
-
-def _content(
-    work: _Work,
-    kind: str,
-    order: np.ndarray,
-    cases: Sequence[Case],
-    patients: Sequence[str],
-    clean: Sample,
-    strengths: Sequence[int],
-) -> dict[str, Any]:
-    """What metrics.json holds under `robustness`.
-
-    cases, patients, failed: how many; kind: of image; left_out: corruption to reason; strengths: that were
-    measured; measures: names, the first is the one that gates and the summary mean; clean: measure to value,
-    low, high; corruptions: name to title, strengths (strength, level, measures: value, low, high, difference,
-    difference_low, difference_high) and area; mean: area over the corruptions.
-    """
-    kept = np.array([number for number in order if cases[number].name not in work.failed], int)
-    if not len(kept):
-        raise DataError("No corrupted image could be predicted; leave it out with evaluate.robustness: off.")
-    names = [cases[number].name for number in kept]
-    rows: dict[Condition, np.ndarray] = {}
-    samples: dict[Condition, Sample] = {}
-    for condition, judge in work.judges.items():
-        place = {name: row for row, name in enumerate(work.names[condition])}
-        rows[condition], samples[condition] = np.array([place[name] for name in names]), judge.sample()
-    measures = next(iter(work.judges.values())).robust_names
-
-    def values(weights: np.ndarray) -> dict[Condition, dict[str, np.ndarray]]:
-        found = {("clean", 0): clean.values(kept, weights, measures)}
-        for condition, sample in samples.items():
-            found[condition] = sample.values(rows[condition], weights, measures)
-        return found
-
-    people = [patients[number] for number in kept]
-    exact = values(np.ones((1, len(kept))))
-    parts = [values(weights) for weights in patient_weights(people, resamples=RESAMPLES)]
-    drawn = {
-        condition: {name: np.concatenate([part[condition][name] for part in parts]) for name in measures}
-        for condition in exact
-    }
-    enough = len(set(people)) > 1
-    curves = _Curves(exact, drawn, enough)
-    wanted = tuple(one.name for one in work.corruptions)
-    return {
-        "cases": len(kept),
-        "patients": len(set(people)),
-        "failed": len(work.failed),
-        "kind": kind,
-        "left_out": {name: why for name, why in LEFT_OUT[kind].items() if name not in wanted},
-        "strengths": list(strengths),
-        "measures": list(measures),
-        "resamples": RESAMPLES,
-        "clean": {name: curves.value(("clean", 0), name) for name in measures},
-        "corruptions": {
-            one.name: {
-                "title": one.title,
-                "strengths": [
-                    {
-                        "strength": strength,
-                        "level": one.words(strength),
-                        "measures": {
-                            name: curves.value((one.name, strength), name)
-                            | curves.difference((one.name, strength), name)
-                            for name in measures
-                        },
-                    }
-                    for strength in strengths
-                ],
-                "area": {name: curves.area([one.name], strengths, name) for name in measures},
-            }
-            for one in work.corruptions
-        },
-        "mean": {name: curves.area(wanted, strengths, name) for name in measures},
-    }
-
-
-@dataclass(frozen=True)
-class _Curves:
-    """Attributes:
-    exact: Condition to measure to (1,).
-    drawn: Condition to measure to (resamples,), all from the same resamples.
-    enough: There are several patients.
-    """
-
-    exact: Mapping[Condition, Mapping[str, np.ndarray]]
-    drawn: Mapping[Condition, Mapping[str, np.ndarray]]
-    enough: bool
-
-    def _told(self, value: np.ndarray, drawn: np.ndarray, prefix: str = "") -> dict[str, float]:
-        low, high = percentile_interval(drawn, LEVEL) if self.enough else (math.nan, math.nan)
-        first = prefix or "value"
-        return {first: float(value[0]), f"{prefix}_low".lstrip("_"): low, f"{prefix}_high".lstrip("_"): high}
-
-    def value(self, condition: Condition, name: str) -> dict[str, float]:
-        return self._told(self.exact[condition][name], self.drawn[condition][name])
-
-    def difference(self, condition: Condition, name: str) -> dict[str, float]:
-        """Corrupted minus clean."""
-        exact, drawn = (of[condition][name] - of["clean", 0][name] for of in (self.exact, self.drawn))
-        return self._told(exact, drawn, "difference")
-
-    def area(self, corruptions: Sequence[str], strengths: Sequence[int], name: str) -> dict[str, float]:
-        """See `area`; the mean of several corruptions is the mean of their areas."""
-        exact, drawn = (
-            mean_of_known(
-                np.stack(
-                    [
-                        area(of["clean", 0][name], [of[one, strength][name] for strength in strengths])
-                        for one in corruptions
-                    ],
-                    -1,
-                )
-            )
-            for of in (self.exact, self.drawn)
-        )
-        return self._told(exact, drawn)
-
-
-def area(clean: np.ndarray, corrupted: Sequence[np.ndarray]) -> np.ndarray:
-    """Area under the robustness curve: mean over the strengths, divided by the clean value.
-
-    Strengths where the measure is undefined (NaN) are left out; NaN when all are or the clean value is 0.
-
-    Example:
-        >>> float(area(np.array(0.8), [np.array(0.8), np.array(0.6), np.array(0.4)]))
-        0.75
-    """
-    return divide(mean_of_known(np.stack(list(corrupted), -1)), clean)
 
 
 def _notes(content: Mapping[str, Any], cases: int) -> list[str]:

@@ -21,14 +21,14 @@ from medcli.evaluation.evaluate import evaluate
 from medcli.evaluation.kept import OK, Kept, copy_kept
 from medcli.evaluation.robustness import (
     Robustness,
-    _turned_back,
     affordable,
-    area,
     gate_names,
     measure_robustness,
     stratified,
 )
+from medcli.evaluation.robustness_curves import area
 from medcli.evaluation.robustness_page import robustness_section
+from medcli.evaluation.robustness_passes import _turned_back
 from medcli.evaluation.rotation import Rotation
 from medcli.evaluation.selection import select_cases
 from medcli.files import read_csv
