@@ -409,6 +409,24 @@ def test_flips_average_and_a_mirrored_image_gives_mirrored_boxes(trained):
     np.testing.assert_allclose(straight.corners[:2], back[:2], atol=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("train", "mirrored"),
+    [
+        ({}, [(2,)]),  # grey: sides may be swapped
+        ({"flips": ["row", "column"]}, [(1,), (2,), (1, 2)]),
+        ({"flips": ["row"]}, [(1,)]),
+        ({"flips": []}, []),
+        ({"augment": "none"}, []),
+    ],
+)
+def test_prediction_mirrors_only_what_training_mirrored(trained, train, mirrored):
+    job = copy(trained.job)
+    job.config = Config.model_validate({"task": "detection", "train": train, "predict": {"flips": True}})
+    assert job._mirrors() == mirrored
+    job.config = Config.model_validate({"task": "detection", "train": train})
+    assert job._mirrors() == []
+
+
 def test_a_folded_network_answers_alike_with_its_weights_as_constants(trained):
     model = keras.models.clone_model(trained.model)
     model.set_weights(trained.model.get_weights())

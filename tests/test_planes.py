@@ -173,3 +173,28 @@ def test_only_odd_numbers_of_planes(tmp_path, text, message):
     file.write_text(f"task: segmentation\nmodel:\n  planes: {text}\n")
     with pytest.raises(ConfigError, match=message):
         load_config(file)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "seen_from"),
+    [("auto", 8), (["column"], 2), (["plane", "row"], 4), ([], 1)],
+)
+def test_a_volume_is_mirrored_only_along_axes_that_training_mirrored(tmp_path, allowed, seen_from):
+    config = prepared_folder(
+        tmp_path / "p", "segmentation", dimensions=3, train={"flips": allowed}, model={"width": 4}
+    )
+    plan = Prepared.open(tmp_path / "p").plan
+    task = task_for(config, plan)
+    volume = RANDOM.uniform(size=(*plan.patch, 1)).astype(np.float32)
+    seen = []
+
+    def network(batch):
+        seen.extend(batch.copy())
+        return np.repeat(batch, task.plan.num_classes + 1, axis=-1)
+
+    found = task._slabs(network, volume, overlap=0.5, flips=True).whole()
+    np.testing.assert_allclose(found[..., 0], volume[..., 0], atol=1e-6)
+    assert len(seen) == seen_from
+    if allowed == ["column"]:
+        np.testing.assert_array_equal(seen[0], volume)
+        np.testing.assert_array_equal(seen[1], volume[:, :, ::-1])

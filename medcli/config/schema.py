@@ -232,7 +232,7 @@ class Predict(Section):
 
     batch_size: Count = Field(8, description="Images or patches per step.")
     overlap: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="Segmentation: overlap of neighbouring windows. (Tiles of a detector overlap as the plan says, by the size of the boxes.)")
-    flips: bool = Field(False, description="Average over mirrored inputs (test-time augmentation); detection: boxes of the four images are fused (weighted box fusion).")
+    flips: bool = Field(False, description="Average over inputs mirrored along the axes that training mirrors (test-time augmentation); detection: boxes of the images are fused (weighted box fusion).")
     views: Annotated[int, Field(ge=0, le=64)] = Field(0, description="Classification and regression: average also over so many slightly turned, zoomed and shifted views of the image, the same ones for every image.")
     score_threshold: Auto | Fraction | Goal = Field(LOWEST_SCORE, description="Detection: which boxes are written. A number: all from that score on, as average precision needs them, those that count as found being marked. auto, or a goal: only these. {f1: each}, which is auto: from the score with the best F1 of every class on; {f1: all}: one score for all classes, with the best mean of their F1; {false_positives: 0.5}: one score with at most so many false boxes per image; all chosen on the validation part. {score: 0.4}: from this score on. With a number, {f1: each} says what counts as found.")
     nms: Literal["hard", "soft"] = Field("hard", description="Detection: what becomes of boxes that overlap a better one. hard: dropped above nms_iou; soft: they stay with a lower score (Gaussian, Bodla et al. 2017), which keeps objects that overlap in truth.")

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Any
 
 import keras
@@ -56,7 +57,7 @@ class Detection:
             )
         self.config, self.plan, self.size = config, plan, seen
         self.monitor = chosen_by("map50", config)
-        self.passes_at_end = 1 + 3 * config.predict.flips  # from which score on a box counts as found
+        self.passes_at_end = 1 + len(self._mirrors())  # from which score on a box counts as found
         self.strides = tuple(2 ** (6 - level) for level in range(max(plan.stages, 3), 0, -1))[-4:]
         self.points, self.steps = anchor_points(self.size, self.strides)
         self._decoders: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -83,14 +84,13 @@ class Detection:
         names = self.plan.augmentations if train.augmentations == "auto" else train.augmentations
         strength = STRENGTHS["medium" if train.augment == "auto" else train.augment]
         strength = strength.only(UNDEMANDING if names is None else names)
-        flips = self._flips() if train.flips == "auto" else tuple(train.flips)
         masks = object_masks(prepared, records, train.cache_gb) if strength.paste else None
         return DetectionSamples(
             image_store(prepared, records, train.cache_gb),
             labels,
             seed=self.config.seed,
             strength=strength,
-            flips=() if train.augment == "none" else flips,
+            flips=self._flips(),
             tile=self.tile,
             foreground=train.foreground,
             masks=masks,
@@ -101,8 +101,20 @@ class Detection:
         return {}
 
     def _flips(self) -> tuple[str, ...]:
-        """Colour pictures (microscopy, skin, endoscopy) have no upright; radiographs may only swap sides."""
+        """What training mirrors: colour pictures (microscopy, skin, endoscopy) have no upright, others swap sides."""
+        train = self.config.train
+        if train.augment == "none":
+            return ()
+        if train.flips != "auto":
+            return tuple(train.flips)
         return ("row", "column") if self.plan.color == "rgb" else ("column",)
+
+    def _mirrors(self) -> list[tuple[int, ...]]:
+        """Axes of a batch that prediction mirrors together, as far as training did."""
+        if not self.config.predict.flips:
+            return []
+        known = [axis for axis, name in ((1, "row"), (2, "column")) if name in self._flips()]
+        return [axes for count in range(1, len(known) + 1) for axes in combinations(known, count)]
 
     def loss(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         return detection_loss(targets, outputs, self.points, self.steps)
@@ -183,7 +195,7 @@ class Detection:
             batch = tf.constant(np.stack(some), tf.float32)
             _, corners, scores, *depths = decoder(batch)
             boxes = self._boxes(corners, scores, threshold=settings.lowest_score)
-            if settings.flips:
+            if self._mirrors():
                 boxes = self._with_flips(mirrored_decoder, batch, boxes)
             results += boxes
             features += list(zip(*(part.numpy() for part in depths), strict=True))
@@ -249,9 +261,9 @@ class Detection:
         return score, tf.sigmoid(score)
 
     def _with_flips(self, decoder, batch, boxes: list[Boxes]) -> list[Boxes]:
-        """The boxes of each image fused with those of its three mirror images."""
+        """The boxes of each image fused with those of its mirror images."""
         settings, seen = self.config.predict, [boxes]
-        for axes in ((1,), (2,), (1, 2)):
+        for axes in self._mirrors():
             _, corners, scores = decoder(tf.reverse(batch, axes))
             mirrored = self._boxes(corners, scores, threshold=settings.lowest_score)
             seen.append([one.mirrored(*self.size, rows=1 in axes, columns=2 in axes) for one in mirrored])

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from medcli.config.schema import Config
+from medcli.datasets.classification import flip_axes
 from medcli.datasets.segmentation import SegmentationSet
 from medcli.errors import DataError
 from medcli.losses.segmentation import IGNORE, LOSSES, deep_supervision
@@ -213,7 +214,7 @@ class Segmentation:
         if count is not None:
             predict_batch, source = of_planes(predict_batch, count), NeighbouringPlanes(image, count)
             patch = (1, *patch[1:])
-            settings["flips"] = (1, 2) if settings["flips"] else ()
+        settings["flips"] = self._mirrored_axes() if settings["flips"] else ()
         return sliding_window(
             predict_batch,
             source,
@@ -223,6 +224,12 @@ class Segmentation:
             margin=MARGIN,
             **settings,
         )
+
+    def _mirrored_axes(self) -> tuple[int, ...]:
+        """Axes that training mirrored, so that the network knows such images; not that of neighbouring planes."""
+        allowed = flip_axes(self.config, self.plan) - ({"plane"} if self.plan.planes is not None else set())
+        names = ("plane", "row", "column")[-self.plan.dimensions :]
+        return tuple(axis for axis, name in enumerate(names) if name in allowed)
 
 
 def with_entropy(logits: tf.Tensor) -> tf.Tensor:
