@@ -48,10 +48,12 @@ def network_targets(records: Sequence[Record], plan: Plan) -> np.ndarray:
 
 
 def flip_axes(config: Config, plan: Plan) -> set[str]:
-    """Axes that may be mirrored. Radiographs have an upper end, so grey pictures are only mirrored left to right."""
+    """Axes that may be mirrored: set in the config, else the plan's, else (plans of earlier versions) by the color."""
     if config.train.flips != "auto":
         return set(config.train.flips)
-    if plan.whole_images and plan.color != "rgb":
+    if plan.mirrored is not None:
+        return set(plan.mirrored)
+    if (plan.whole_images or plan.task == "detection") and plan.color != "rgb":
         return {"column"}
     return {"plane", "row", "column"}
 

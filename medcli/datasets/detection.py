@@ -101,7 +101,7 @@ class DetectionSamples:
         *,
         seed: int,
         strength: Strength,
-        flips: Sequence[str],
+        flips: Collection[str],
         draw: Draw | None = None,
         tile: Sequence[int] | None = None,
         foreground: float = 0.5,

@@ -56,14 +56,15 @@ class SegmentationSet:
         augment = "medium" if config.train.augment == "auto" else config.train.augment
         self.strength, self.chances = STRENGTHS[augment], appearance.CHANCES[augment]
         self.allowed = allowed_changes(config, plan)
+        flips = flip_axes(config, plan)
         self.deformation = deform.Deformation(
             self.patch,
             plan.grid or (1.0,) * len(self.patch),
             strength=self.strength,
             chances=deform.CHANCES[augment],
             allowed=self.allowed,
-            flips=flip_axes(config, plan),
-            quarter_turns=config.train.flips == "auto" and augment != "none",
+            flips=flips,
+            quarter_turns=config.train.flips == "auto" and {"row", "column"} <= flips and augment != "none",
         )
         self.appearance_axes = tuple(range(len(self.patch)))[0 if "tilt" in self.allowed else -2 :]
         self.channels, self._classes = plan.channels, plan.num_classes

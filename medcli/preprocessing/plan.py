@@ -120,6 +120,7 @@ class Plan(BaseModel):
         coarser: Of a coarse network's own run: the image is prepared as all of the above says and then made coarser by
             these factors per axis; None: it is not.
         augmentations: Which changes augmentation may make; None: plans of earlier versions.
+        mirrored: Axes that training mirrors where `train.flips` is auto; None: plans of earlier versions.
         oversampling: Segmentation: how many times as often the cases with a rare class are drawn, by its name.
         reasons: For every decision the rule and the numbers behind it.
     """
@@ -157,6 +158,7 @@ class Plan(BaseModel):
     cascade: Coarse | None = None
     coarser: list[float] | None = None
     augmentations: list[str] | None = None
+    mirrored: list[Literal["plane", "row", "column"]] | None = None
     width: int | None = None
     cost: dict[str, float] = {}
     oversampling: dict[str, float] = {}

@@ -1,9 +1,12 @@
 """Which changes augmentation may make, from what kind of images these are."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from medcli.config.schema import Config
 from medcli.preprocessing.scan import Scan
+
+Axis = Literal["plane", "row", "column"]
 
 RARE = 0.1
 """Objects are pasted where a class has less than this share of the objects that it would have if all had alike ..."""
@@ -13,6 +16,8 @@ ISOTROPIC = 2.0
 """Volumes are turned out of their planes while the coarsest spacing is at most this times the finest ..."""
 FEWEST_PLANES = 16
 """... and patches have so many planes."""
+RADIOGRAPHS = {"CR", "DX", "IO", "MG", "PX", "RG"}
+"""DICOM's words for projections by X-rays onto a plate or film."""
 
 
 def decide_augmentations(
@@ -70,6 +75,39 @@ def decide_augmentations(
     return names
 
 
+def decide_mirrors(
+    config: Config, scans: Sequence[Scan], color: str, patch: Sequence[int] | None, reasons: dict[str, str]
+) -> list[Axis]:
+    """Axes that may be mirrored, as of `train.flips`.
+
+    A network that also sees bodies upside down and back to front has to learn every organ in all these positions, and
+    in minutes on a processor it does not; see docs/results.md for what that costs.
+
+    Args:
+        color: Of the prepared images.
+        patch: Segmentation only.
+    """
+    every: list[Axis] = ["plane", "row", "column"]
+    every = every[-len(scans[0].shape) :]
+    if config.train.flips != "auto":
+        reasons["mirrored"] = "set in the config"
+        return list(config.train.flips)
+    if color == "rgb":
+        reasons["mirrored"] = "colour pictures: no side is up"
+        return every
+    if len(every) == 3 and all(scan.affine is not None for scan in scans):
+        reasons["mirrored"] = "volumes of known orientation: left and right alone may change places"
+        return ["column"]
+    if {scan.modality for scan in scans} <= RADIOGRAPHS:
+        reasons["mirrored"] = "radiographs have an upper end: left and right alone may change places"
+        return ["column"]
+    if patch is None or config.task == "detection":
+        reasons["mirrored"] = "grey pictures may have an upper end: left and right alone may change places"
+        return ["column"]
+    reasons["mirrored"] = "patches of images whose orientation is not known"
+    return every
+
+
 def decide_detection_augmentations(
     config: Config, kinds: Sequence[Sequence[int]], classes: int, reasons: dict[str, str]
 ) -> list[str]:
@@ -116,9 +154,9 @@ def _whole_images(scans: Sequence[Scan], ct: bool, reasons: dict[str, str]) -> l
         names.append("erase")
         coloured = not all(scan.grey for scan in scans)
         why.append(
-            "colour pictures (dermoscopy, microscopy): no side is up, mirrored along both axes and turned by any angle"
+            "colour pictures (dermoscopy, microscopy): turned by any angle"
             if coloured
-            else "grey pictures (radiographs, slices): turned a little, mirrored left to right"
+            else "grey pictures (radiographs, slices): turned a little"
         )
     reasons["augmentations"] = "; ".join(why)
     return names

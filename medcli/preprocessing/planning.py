@@ -12,7 +12,11 @@ from medcli.errors import DataError
 from medcli.preprocessing.geometry import fitted_shape, spaced_shape
 from medcli.preprocessing.labels import LabelRule
 from medcli.preprocessing.plan import Coarse, Plan
-from medcli.preprocessing.plan_augment import decide_augmentations, decide_detection_augmentations
+from medcli.preprocessing.plan_augment import (
+    decide_augmentations,
+    decide_detection_augmentations,
+    decide_mirrors,
+)
 from medcli.preprocessing.plan_cascade import COARSE_SHARE, decide_cascade, of_the_time
 from medcli.preprocessing.plan_detection import Input, decide_input
 from medcli.preprocessing.plan_geometry import (
@@ -116,6 +120,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         augmentations = decide_augmentations(
             config, scans, known, network.patch, is_ct(scans, channels), reasons
         )
+    mirrored = decide_mirrors(config, scans, color, network.patch, reasons)
     oversampling = decide_oversampling(config, rule, evidence.train, reasons)
     return Plan(
         task=config.task,
@@ -147,6 +152,7 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         planes=network.planes,
         cascade=cascade,
         augmentations=augmentations,
+        mirrored=mirrored,
         width=network.width,
         cost=network.cost,
         oversampling=oversampling,

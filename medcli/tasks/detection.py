@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from medcli.boxes import Boxes, iou_matrix
 from medcli.config.schema import Config
+from medcli.datasets.classification import flip_axes
 from medcli.datasets.detection import STRENGTHS, UNDEMANDING, DetectionSamples
 from medcli.datasets.store import image_store, object_masks
 from medcli.errors import ConfigError, DataError
@@ -100,14 +101,9 @@ class Detection:
     def followed(self) -> dict[str, float]:
         return {}
 
-    def _flips(self) -> tuple[str, ...]:
-        """What training mirrors: colour pictures (microscopy, skin, endoscopy) have no upright, others swap sides."""
-        train = self.config.train
-        if train.augment == "none":
-            return ()
-        if train.flips != "auto":
-            return tuple(train.flips)
-        return ("row", "column") if self.plan.color == "rgb" else ("column",)
+    def _flips(self) -> set[str]:
+        """What training mirrors."""
+        return set() if self.config.train.augment == "none" else flip_axes(self.config, self.plan)
 
     def _mirrors(self) -> list[tuple[int, ...]]:
         """Axes of a batch that prediction mirrors together, as far as training did."""

@@ -3,7 +3,7 @@
 import pytest
 
 from medcli.config.schema import Config
-from medcli.preprocessing.plan_augment import decide_augmentations
+from medcli.preprocessing.plan_augment import decide_augmentations, decide_mirrors
 from medcli.preprocessing.scan import Scan
 
 CONFIG = Config(task="segmentation")
@@ -46,7 +46,7 @@ def whole(shape=(28, 28), ct=False, config=None, **scan):
 def test_whole_images_are_changed_by_their_kind():
     common = {"rotate", "scale", "shift", "noise", "brightness", "contrast"}
     assert whole()[0] == common | {"gamma", "erase"} and "radiographs" in whole()[1]
-    assert whole(grey=False)[0] == common | {"gamma", "erase"} and "no side is up" in whole(grey=False)[1]
+    assert whole(grey=False)[0] == common | {"gamma", "erase"} and "any angle" in whole(grey=False)[1]
     assert whole((9, 40, 40), ct=True, modality="CT")[0] == common
     assert whole((9, 40, 40), modality="MR")[0] == common | {"gamma", "bias_field"}
     chosen = Config(task="classification", train={"augmentations": ["erase"]})
@@ -57,3 +57,35 @@ def test_the_config_comes_first_and_detection_has_none():
     chosen = Config(task="segmentation", train={"augmentations": ["noise"]})
     assert decide("CT", ct=True, config=chosen) == (["noise"], "set in the config")
     assert decide(config=Config(task="detection"))[0] is None
+
+
+UPRIGHT = tuple(tuple(float(i == j) for j in range(4)) for i in range(4))
+ALL = ["plane", "row", "column"]
+
+
+@pytest.mark.parametrize(
+    ("task", "scan", "color", "patch", "mirrored"),
+    [
+        ("segmentation", {"shape": (40, 50, 40), "affine": UPRIGHT}, "as_is", (40, 56, 40), ["column"]),
+        ("segmentation", {"shape": (40, 50, 40)}, "as_is", (40, 56, 40), ALL),
+        ("segmentation", {"shape": (99, 99)}, "grey", (64, 64), ["row", "column"]),
+        ("segmentation", {"shape": (99, 99), "modality": "DX"}, "grey", (64, 64), ["column"]),
+        ("segmentation", {"shape": (99, 99)}, "rgb", (64, 64), ["row", "column"]),
+        ("classification", {"shape": (99, 99)}, "grey", None, ["column"]),
+        ("classification", {"shape": (99, 99)}, "rgb", None, ["row", "column"]),
+        ("classification", {"shape": (9, 40, 40)}, "as_is", None, ["column"]),
+        ("detection", {"shape": (99, 99)}, "grey", (64, 64), ["column"]),
+        ("detection", {"shape": (99, 99)}, "rgb", None, ["row", "column"]),
+    ],
+)
+def test_only_what_has_no_upright_is_mirrored_upside_down(task, scan, color, patch, mirrored):
+    reasons: dict[str, str] = {}
+    assert decide_mirrors(Config(task=task), [Scan("", **scan)] * 3, color, patch, reasons) == mirrored
+    assert reasons["mirrored"]
+    chosen = Config(task=task, train={"flips": ["row"]})
+    assert decide_mirrors(chosen, [Scan("", **scan)] * 3, color, patch, reasons) == ["row"]
+
+
+def test_one_volume_of_unknown_orientation_is_enough_to_mirror_all_axes():
+    scans = [Scan("", shape=(40, 50, 40), affine=UPRIGHT), Scan("", shape=(40, 50, 40))]
+    assert decide_mirrors(CONFIG, scans, "as_is", (40, 56, 40), {}) == ALL
