@@ -1,10 +1,7 @@
 """A trained run, loaded once, that predicts case after case and is stopped by none of them."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -16,20 +13,20 @@ from medcli.calibration import Calibration
 from medcli.case import Case
 from medcli.clinical import stamp
 from medcli.config.schema import LOWEST_SCORE, Predict
-from medcli.errors import DataError, MedcliError
+from medcli.errors import MedcliError
 from medcli.image import Image
 from medcli.instances.decode import USUAL, Objects, Rule, decode
 from medcli.instances.learn import rule_of
-from medcli.io.readers import read_channels
 from medcli.metrics.risk import expected_f1
 from medcli.operating import Operating
 from medcli.postprocessing.learned import Postprocessing
+from medcli.prediction.reading import BATCH_CASES, Read, explained, fits, read_ahead, read_files
 from medcli.prediction.restore import Wanted, restore, restore_objects
 from medcli.prediction.result import Prediction, Signals
 from medcli.preprocessing.geometry import Placement
 from medcli.preprocessing.prepare import prepare
 from medcli.preprocessing.regions import members_mask, told_by_labels
-from medcli.refusal.gate import Look, look
+from medcli.refusal.gate import look
 from medcli.refusal.learned import Refusal
 from medcli.run import Run
 from medcli.sliding import Slabs
@@ -39,35 +36,6 @@ if TYPE_CHECKING:
     import keras
 
     from medcli.tasks.base import Task
-
-BATCH_CASES = 64
-BATCH_BYTES = 128 * 2**20
-"""Cases go to the task together up to these limits; the task makes batches of its own size of them."""
-READERS = 2
-HUGE_BYTES = 2**30
-"""While a case of more than this is predicted no other is read."""
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """A case as read and prepared."""
-
-    case: Case
-    image: Image
-    array: np.ndarray
-    placement: Placement
-    seconds: float
-    look: Look | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes in memory."""
-        return self.image.array.nbytes + self.array.nbytes
-
-
-def read_files(case: Case) -> Image:
-    """The image of a case from its files."""
-    return read_channels(case.images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,14 +148,14 @@ class Predictor:
         if self.only_unseen:
             cases = sorted(cases, key=self._voters)
         group: list[Read] = []
-        for case, read in _read_ahead(cases, self._read, together=self._together):
+        for case, read in read_ahead(cases, self._read, together=self._together):
             if isinstance(read, MedcliError):
                 yield from self._predict(group)
                 group = []
                 yield case, None, read
                 continue
             if group and not (
-                _fits(read, group, self._together(read)) and self._voters(case) == self._voters(group[0].case)
+                fits(read, group, self._together(read)) and self._voters(case) == self._voters(group[0].case)
             ):
                 yield from self._predict(group)
                 group = []
@@ -231,7 +199,7 @@ class Predictor:
                 for read in group:
                     yield from self._predict([read])
                 return
-            yield group[0].case, group[0].image, _explained(error)
+            yield group[0].case, group[0].image, explained(error)
             return
         seconds = (perf_counter() - start) / len(group)
         for read, result, kept, score in zip(group, results, features, scores, strict=True):
@@ -289,7 +257,7 @@ class Predictor:
                 prediction, quality = self._segmented(result, read.image, read.placement)
                 score = self._unlikeness([features])[0] if self._gates else score
         except Exception as error:  # as above
-            return _explained(error)
+            return explained(error)
         answer = signals = None
         if self.collect and read.look is not None:
             signals = Signals(read.look, tuple(features), quality, boxes)
@@ -389,64 +357,3 @@ def folded(model: Any) -> Any:
         fold_norms(model)
         return model
     return tuple(map(folded, model))
-
-
-def _fits(read: Read, group: list[Read], together: int) -> bool:
-    return (
-        len(group) < together
-        and read.array.shape == group[0].array.shape
-        and (len(group) + 1) * read.size <= BATCH_BYTES
-    )
-
-
-def _read_ahead(
-    cases: Iterable[Case], read, *, together: Callable[[Read], int]
-) -> Iterator[tuple[Case, Read | MedcliError]]:
-    """Read in threads before it is asked for; keeps the order.
-
-    At most twice as many cases wait as go to the network together, or fewer when they would take more memory than two
-    batches may: while a large one is predicted the next one is read, while a huge one is predicted none.
-    """
-    cases = iter(cases)
-    ahead = 1  # until the size of one is known
-    with ThreadPoolExecutor(READERS, thread_name_prefix="medcli-read") as pool:
-        waiting: deque[tuple[Case, Future[Read]]] = deque()
-        try:
-            while True:
-                for case in islice(cases, max(0, max(1, ahead) - len(waiting))):
-                    waiting.append((case, pool.submit(read, case)))
-                if not waiting:
-                    return
-                case, future = waiting.popleft()
-                outcome = _outcome(future)
-                if isinstance(outcome, Read):
-                    ahead = int(np.clip(2 * BATCH_BYTES // max(1, outcome.size), 1, 2 * together(outcome)))
-                    ahead = 0 if outcome.size > HUGE_BYTES else ahead
-                for case_after in islice(cases, max(0, ahead - len(waiting))):
-                    waiting.append((case_after, pool.submit(read, case_after)))
-                yield case, outcome
-                del outcome, future  # not to be held while the next one is read
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _outcome(future: "Future[Read]") -> Read | MedcliError:
-    try:
-        return future.result()
-    except MedcliError as error:
-        return error
-    except Exception as error:
-        return _explained(error)
-
-
-def _explained(error: Exception) -> MedcliError:
-    """A foreign fault as one sentence; its own words may quote a header, so only its kind is told."""
-    if isinstance(error, MedcliError):
-        return error
-    kind = type(error).__name__
-    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
-        explained = DataError("The image needs more memory than there is; lower predict.batch_size.")
-    else:
-        explained = DataError(f"The image could not be predicted ({kind}); check that it is whole.")
-    explained.__cause__ = error
-    return explained

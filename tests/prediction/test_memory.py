@@ -8,7 +8,7 @@ import pytest
 
 from medcli.case import Case
 from medcli.image import Image
-from medcli.prediction import predictor as module
+from medcli.prediction import reading as module
 from medcli.prediction.predictor import Predictor
 from tests.fake_run import FakeTask, bright_voxels, fake_run
 
