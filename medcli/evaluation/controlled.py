@@ -13,19 +13,16 @@ from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.regions import members_mask
 
 
-def missed_voxels(case: Case, image: Image, probabilities: np.ndarray, plan: Plan) -> np.ndarray:
+def missed_voxels(case: Case, image: Image, levels: np.ndarray, plan: Plan) -> np.ndarray:
     """(classes, thresholds) share of each label's voxels with a probability below the threshold; NaN without it.
 
     Args:
-        probabilities: Spatial shape of the image + (1 + classes), background first.
+        levels: As of `medcli.prediction.result.Signals`.
     """
     truth = map_labels(read_mask(case.masks, image), plan)
     masks = [members_mask(truth, index, plan.regions) for index in range(plan.num_classes)]
     return np.stack(
-        [
-            missed(probabilities[..., index][mask], int(mask.sum()))
-            for index, mask in enumerate(masks, start=1)
-        ]
+        [missed(THRESHOLDS[levels[..., index][mask]], int(mask.sum())) for index, mask in enumerate(masks)]
     )
 
 

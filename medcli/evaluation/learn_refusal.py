@@ -111,8 +111,8 @@ def _some(selection: Selection, most: int, seed: int) -> list[Case]:
 def _losses(case: Case, image: Image, prediction: Prediction, run: Run) -> np.ndarray:
     """(classes, thresholds)"""
     if run.plan.task == "segmentation":
-        assert prediction.label_probabilities is not None
-        return missed_voxels(case, image, prediction.label_probabilities, run.plan)
+        assert prediction.signals is not None and prediction.signals.levels is not None
+        return missed_voxels(case, image, prediction.signals.levels, run.plan)
     assert prediction.signals is not None and prediction.signals.boxes is not None and case.boxes is not None
     overlap = run.config.evaluate.iou_threshold
     return missed_boxes(prediction.signals.boxes, case.boxes, run.plan.num_classes, overlap=overlap)

@@ -47,6 +47,11 @@ def by_patient(losses: np.ndarray, patients: Sequence[str] | np.ndarray) -> np.n
     return sums / np.bincount(code).reshape(-1, *(1,) * (losses.ndim - 1))
 
 
+def levels(chances: np.ndarray) -> np.ndarray:
+    """uint8 index of the highest of THRESHOLDS that each chance reaches: all that `missed` needs to know of it."""
+    return np.searchsorted(THRESHOLDS[1:], chances, side="right").astype(np.uint8)
+
+
 def missed(chances: np.ndarray, count: int, thresholds: np.ndarray = THRESHOLDS) -> np.ndarray:
     """(thresholds,) share of `count` true voxels or objects that are missed when only chances >= the threshold are in.
 

@@ -105,8 +105,7 @@ class Predictor:
 
     def collecting(self) -> "Predictor":
         """The same network, which also tells what there is to learn from."""
-        wanted = {"save_probabilities": self.run.plan.task == "segmentation", "uncertainty": False}
-        settings = self.settings.model_copy(update=wanted)
+        settings = self.settings.model_copy(update={"save_probabilities": False, "uncertainty": False})
         run = replace(self.run, config=self.run.config.model_copy(update={"predict": settings}))
         return replace(self, run=run, task=self._down_to_low_scores(), refusal=None, collect=True)
 
@@ -235,7 +234,7 @@ class Predictor:
         start = perf_counter()
         prediction = Prediction()
         quality = float("nan")
-        boxes = None
+        boxes = levels = None
         try:
             if isinstance(result, Boxes):
                 boxes = read.placement.restore_boxes(result)
@@ -254,13 +253,13 @@ class Predictor:
                 if isinstance(self.task, Localising) and not self.collect:
                     prediction = replace(prediction, anomaly=self._anomaly(read))
             else:
-                prediction, quality = self._segmented(result, read.image, read.placement)
+                prediction, quality, levels = self._segmented(result, read.image, read.placement)
                 score = self._unlikeness([features])[0] if self._gates else score
         except Exception as error:  # as above
             return explained(error)
         answer = signals = None
         if self.collect and read.look is not None:
-            signals = Signals(read.look, tuple(features), quality, boxes)
+            signals = Signals(read.look, tuple(features), quality, boxes, levels)
         if self._gates and self.refusal is not None and read.look is not None:
             usual = self.refusal.record.usual
             answer = self.refusal.answer(
@@ -295,10 +294,13 @@ class Predictor:
             return None
         return boxes.take(boxes.scores >= np.nan_to_num(self.refusal.limits, nan=0.0)[boxes.classes])
 
-    def _segmented(self, slabs: Slabs, image: Image, placement: Placement) -> tuple[Prediction, float]:
-        """The prediction, and the Dice to expect where that is wanted."""
+    def _segmented(
+        self, slabs: Slabs, image: Image, placement: Placement
+    ) -> tuple[Prediction, float, np.ndarray | None]:
+        """The prediction, the Dice to expect and `Signals.levels` where they are wanted."""
         wanted = Wanted(
             probabilities=self.settings.save_probabilities,
+            levels=self.collect,
             limits=self._limits if self.settings.outer else None,
             uncertainty=self.settings.uncertainty,
             quality=self.collect or self._gates,
@@ -325,7 +327,7 @@ class Predictor:
             windows=slabs.windows,
             skipped=slabs.skipped,
         )
-        return prediction, found.quality
+        return prediction, found.quality, found.levels
 
     def _objects(self, slabs: Slabs, placement: Placement) -> tuple[Objects, Slabs]:
         """Single objects, and the slabs without the depth that they were made of; the whole image in memory."""

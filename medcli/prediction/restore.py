@@ -11,7 +11,7 @@ import numpy as np
 
 from medcli.instances.decode import Objects, Rule
 from medcli.metrics.bootstrap import mean_of_known
-from medcli.metrics.risk import dice_of_sums, dice_sums
+from medcli.metrics.risk import dice_of_sums, dice_sums, levels
 from medcli.metrics.uncertainty import entropy, entropy_of_each
 from medcli.preprocessing.geometry import Placement
 from medcli.preprocessing.instances import fitted
@@ -26,6 +26,7 @@ class Wanted:
 
     Attributes:
         probabilities: Themselves, on the original grid.
+        levels: What of their size there is to learn from, `medcli.metrics.risk.levels`, on the original grid.
         limits: (classes,) for each class the probability from which its outer mask begins; None: no such masks.
         uncertainty: The entropy map; the slabs then have one more channel at the end, the mean entropy of single
             predictions, for the map of their disagreement.
@@ -34,6 +35,7 @@ class Wanted:
     """
 
     probabilities: bool = False
+    levels: bool = False
     limits: np.ndarray | None = None
     uncertainty: bool = False
     quality: bool = False
@@ -47,6 +49,7 @@ class Restored:
     Attributes:
         labels: uint8.
         probabilities: float32, spatial + (1 + classes), background first.
+        levels: uint8, spatial + (classes,).
         outer: For each class bool.
         uncertainty: float32, entropy of the probabilities in bits (of regions the sum of each one's).
         disagreement: float32, bits: that entropy less the mean entropy of the single predictions (windows, mirrored
@@ -58,6 +61,7 @@ class Restored:
 
     labels: np.ndarray
     probabilities: np.ndarray | None = None
+    levels: np.ndarray | None = None
     outer: tuple[np.ndarray, ...] | None = None
     uncertainty: np.ndarray | None = None
     disagreement: np.ndarray | None = None
@@ -94,10 +98,12 @@ def restore(
             yield part
 
     labels, in_labels = whole_grid(placement, np.uint8)
-    chances = spread = doubt = None
+    chances = heights = spread = doubt = None
     if wanted.probabilities:
         chances, in_chances = whole_grid(placement, np.float32, (classes,))
         chances[..., 0] = 1
+    if wanted.levels:
+        heights, in_heights = whole_grid(placement, np.uint8, (classes - 1,))
     if wanted.uncertainty:
         doubt, in_doubt = whole_grid(placement, np.float32)
         spread, in_spread = whole_grid(placement, np.float32)
@@ -112,6 +118,8 @@ def restore(
         in_labels[here] = decided
         if chances is not None:
             in_chances[here] = part
+        if heights is not None:
+            in_heights[here] = levels(part[..., 1:])
         if doubt is not None and spread is not None:
             in_doubt[here] = entropy(part) if not regions else entropy_of_each(part[..., 1:])
             in_spread[here] = np.maximum(in_doubt[here] - values[..., -1], 0)
@@ -124,6 +132,7 @@ def restore(
     return Restored(
         labels,
         chances,
+        heights,
         tuple(mask for mask, _ in outer) if wanted.limits is not None else None,
         doubt,
         spread,

@@ -19,12 +19,15 @@ class Signals:
         features: (filters,) float32 for each depth of the network.
         quality: Expected Dice or F1 by the probabilities alone; NaN where there is none.
         boxes: Detection: all boxes, also those below the score that is asked for.
+        levels: Segmentation: uint8, spatial shape of the image + (classes,), see `medcli.metrics.risk.levels`; a byte
+            per voxel and class where their probabilities would take four.
     """
 
     look: Look
     features: tuple[np.ndarray, ...]
     quality: float
     boxes: Boxes | None = None
+    levels: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from medcli.evaluation.evaluate import evaluate
 from medcli.evaluation.learn_refusal import learn, with_refusal
 from medcli.io.masks import read_mask
 from medcli.io.readers import read_channels
-from medcli.metrics.risk import THRESHOLDS
+from medcli.metrics.risk import THRESHOLDS, levels
 from medcli.prediction.result import Prediction, Signals
 from medcli.refusal.gate import look
 from medcli.refusal.learned import Learned, Refusal, save
@@ -42,7 +42,9 @@ class Collecting:
             features = (np.float32([image.array.mean() + 0.01 * number, 1.0]),)
             prediction = self.answer(case, image)
             if self.refusal is None:
-                signals = Signals(look(image, self.run.plan), features, 0.8, prediction.boxes)
+                chances = prediction.label_probabilities
+                heights = None if chances is None else levels(chances[..., 1:])
+                signals = Signals(look(image, self.run.plan), features, 0.8, prediction.boxes, heights)
                 yield case, image, replace(prediction, signals=signals)
                 continue
             score = float(self.refusal.unlikeness(np.concatenate(features)[None])[0])
@@ -82,8 +84,7 @@ def test_missed_voxels_and_outer_masks_by_hand(tmp_path):
     truth = read_mask(case.masks, image)
     chance = np.where(truth == 1, 0.3, 0.0)
     chance[truth == 1] = np.where(np.arange((truth == 1).sum()) % 4 == 0, 0.05, 0.3)
-    probabilities = np.stack([1 - chance, chance, np.zeros_like(chance)], -1)
-    losses = missed_voxels(case, image, probabilities, run.plan)
+    losses = missed_voxels(case, image, levels(np.stack([chance, np.zeros_like(chance)], -1)), run.plan)
     assert losses.shape == (2, len(THRESHOLDS))
     np.testing.assert_allclose(losses[0, [0, -1]], [0, 1])
     np.testing.assert_allclose(losses[0, np.searchsorted(THRESHOLDS, 0.1)], 0.25)

@@ -5,11 +5,13 @@ import pytest
 
 from medcli.metrics.risk import (
     FEW,
+    THRESHOLDS,
     by_patient,
     controlled,
     expected_dice,
     expected_f1,
     learn_quality,
+    levels,
     missed,
     quality_of,
 )
@@ -39,6 +41,13 @@ def test_missed_counts_what_lies_below_the_threshold():
     np.testing.assert_allclose(missed(np.array([0.1, 0.3, 0.9]), 4, thresholds), [0.25, 0.5, 0.75])
     assert np.isnan(missed(np.zeros(0), 0, thresholds)).all()
     np.testing.assert_allclose(missed(np.zeros(0), 2, thresholds), 1)
+
+
+def test_levels_know_all_that_missed_asks_for():
+    chances = np.random.default_rng(0).uniform(0, 0.6, 4000).astype(np.float32) ** 4
+    chances[:3] = 0, 1, THRESHOLDS[50]
+    chances[3:183] = THRESHOLDS
+    np.testing.assert_array_equal(missed(THRESHOLDS[levels(chances)], 4000), missed(chances, 4000))
 
 
 @pytest.mark.parametrize("patients", [12, 40])
