@@ -1,5 +1,6 @@
 """Which changes augmentation may make, from what kind of images these are."""
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -18,6 +19,8 @@ FEWEST_PLANES = 16
 """... and patches have so many planes."""
 RADIOGRAPHS = {"CR", "DX", "IO", "MG", "PX", "RG"}
 """DICOM's words for projections by X-rays onto a plate or film."""
+WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+OTHER_SIDE = {"l": "r", "r": "l", "lt": "rt", "rt": "lt"}
 
 
 def decide_augmentations(
@@ -76,36 +79,68 @@ def decide_augmentations(
 
 
 def decide_mirrors(
-    config: Config, scans: Sequence[Scan], color: str, patch: Sequence[int] | None, reasons: dict[str, str]
+    config: Config,
+    scans: Sequence[Scan],
+    names: Sequence[str],
+    color: str,
+    patch: Sequence[int] | None,
+    reasons: dict[str, str],
 ) -> list[Axis]:
     """Axes that may be mirrored, as of `train.flips`.
 
     A network that also sees bodies upside down and back to front has to learn every organ in all these positions, and
-    in minutes on a processor it does not; see docs/results.md for what that costs.
+    in minutes on a processor it does not; see docs/results.md for what that costs. Where a class is of one side, a
+    mirrored image would be labelled wrongly.
 
     Args:
+        names: Of the classes and labels.
         color: Of the prepared images.
         patch: Segmentation only.
     """
-    every: list[Axis] = ["plane", "row", "column"]
-    every = every[-len(scans[0].shape) :]
     if config.train.flips != "auto":
         reasons["mirrored"] = "set in the config"
         return list(config.train.flips)
+    axes, why = _without_upright(config, scans, color, patch)
+    side = one_sided(names)
+    if side is not None:
+        axes.remove("column")
+        why += f"; not left to right, for {side} is of one side"
+    reasons["mirrored"] = why
+    return axes
+
+
+def _without_upright(
+    config: Config, scans: Sequence[Scan], color: str, patch: Sequence[int] | None
+) -> tuple[list[Axis], str]:
+    """Axes along which the images have no fixed direction, and why."""
+    every: list[Axis] = ["plane", "row", "column"]
+    every = every[-len(scans[0].shape) :]
     if color == "rgb":
-        reasons["mirrored"] = "colour pictures: no side is up"
-        return every
+        return every, "colour pictures: no side is up"
     if len(every) == 3 and all(scan.affine is not None for scan in scans):
-        reasons["mirrored"] = "volumes of known orientation: left and right alone may change places"
-        return ["column"]
+        return ["column"], "volumes of known orientation: left and right alone may change places"
     if {scan.modality for scan in scans} <= RADIOGRAPHS:
-        reasons["mirrored"] = "radiographs have an upper end: left and right alone may change places"
-        return ["column"]
+        return ["column"], "radiographs have an upper end: left and right alone may change places"
     if patch is None or config.task == "detection":
-        reasons["mirrored"] = "grey pictures may have an upper end: left and right alone may change places"
-        return ["column"]
-    reasons["mirrored"] = "patches of images whose orientation is not known"
-    return every
+        return ["column"], "grey pictures may have an upper end: left and right alone may change places"
+    return every, "patches of images whose orientation is not known"
+
+
+def one_sided(names: Sequence[str]) -> str | None:
+    """The first of these names that speaks of the left or the right; L and R count where both sides are there.
+
+    Example:
+        >>> one_sided(["liver", "kidney_right"]), one_sided(["KidneyL", "KidneyR"]), one_sided(["T1 R"])
+        ('kidney_right', 'KidneyL', None)
+    """
+    split = {name: tuple(word.lower() for word in WORD.findall(name)) for name in names}
+    for name, words in split.items():
+        if {"left", "right"} & set(words):
+            return name
+        other = tuple(OTHER_SIDE.get(word, word) for word in words)
+        if other != words and other in split.values():
+            return name
+    return None
 
 
 def decide_detection_augmentations(

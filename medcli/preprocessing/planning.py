@@ -120,7 +120,8 @@ def make_plan(config: Config, evidence: Evidence, rule: LabelRule, *, multi_labe
         augmentations = decide_augmentations(
             config, scans, known, network.patch, is_ct(scans, channels), reasons
         )
-    mirrored = decide_mirrors(config, scans, color, network.patch, reasons)
+    names = [*rule.classes, *rule.labels]
+    mirrored = decide_mirrors(config, scans, names, color, network.patch, reasons)
     oversampling = decide_oversampling(config, rule, evidence.train, reasons)
     return Plan(
         task=config.task,

@@ -3,7 +3,7 @@
 import pytest
 
 from medcli.config.schema import Config
-from medcli.preprocessing.plan_augment import decide_augmentations, decide_mirrors
+from medcli.preprocessing.plan_augment import decide_augmentations, decide_mirrors, one_sided
 from medcli.preprocessing.scan import Scan
 
 CONFIG = Config(task="segmentation")
@@ -80,12 +80,42 @@ ALL = ["plane", "row", "column"]
 )
 def test_only_what_has_no_upright_is_mirrored_upside_down(task, scan, color, patch, mirrored):
     reasons: dict[str, str] = {}
-    assert decide_mirrors(Config(task=task), [Scan("", **scan)] * 3, color, patch, reasons) == mirrored
+    assert (
+        decide_mirrors(Config(task=task), [Scan("", **scan)] * 3, ["tumour"], color, patch, reasons)
+        == mirrored
+    )
     assert reasons["mirrored"]
     chosen = Config(task=task, train={"flips": ["row"]})
-    assert decide_mirrors(chosen, [Scan("", **scan)] * 3, color, patch, reasons) == ["row"]
+    assert decide_mirrors(chosen, [Scan("", **scan)] * 3, ["tumour"], color, patch, reasons) == ["row"]
 
 
 def test_one_volume_of_unknown_orientation_is_enough_to_mirror_all_axes():
     scans = [Scan("", shape=(40, 50, 40), affine=UPRIGHT), Scan("", shape=(40, 50, 40))]
-    assert decide_mirrors(CONFIG, scans, "as_is", (40, 56, 40), {}) == ALL
+    assert decide_mirrors(CONFIG, scans, ["tumour"], "as_is", (40, 56, 40), {}) == ALL
+
+
+@pytest.mark.parametrize(
+    ("names", "side"),
+    [
+        (["liver", "kidney_left"], "kidney_left"),
+        (["Right Lung"], "Right Lung"),
+        (["lungRight", "heart"], "lungRight"),
+        (["lung_l", "lung_r"], "lung_l"),
+        (["RT kidney", "LT kidney"], "RT kidney"),
+        (["lung_l", "heart"], None),
+        (["upright", "bright", "cleft", "R2"], None),
+        ([], None),
+    ],
+)
+def test_names_of_one_side(names, side):
+    assert one_sided(names) == side
+
+
+def test_what_is_of_one_side_is_not_mirrored_to_the_other():
+    reasons: dict[str, str] = {}
+    scans = [Scan("", shape=(40, 50, 40), affine=UPRIGHT)] * 3
+    names = ["kidney_left", "kidney_right"]
+    assert decide_mirrors(CONFIG, scans, names, "as_is", (40, 56, 40), reasons) == []
+    assert "kidney_left is of one side" in reasons["mirrored"]
+    eyes = [Scan("", shape=(99, 99), grey=False)] * 3
+    assert decide_mirrors(Config(task="classification"), eyes, ["left", "right"], "rgb", None, {}) == ["row"]
