@@ -196,6 +196,8 @@ def _unknown(key: Key) -> str:
 
 
 def _nearest(text: str, choices: Sequence[str]) -> str:
+    if text in choices:  # right but for the brackets
+        return f"; did you mean `[{text}]`?"
     found = difflib.get_close_matches(text.lower(), choices, n=1, cutoff=0.6)
     return f"; did you mean `{found[0]}`?" if found else ""
 

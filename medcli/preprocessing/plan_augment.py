@@ -104,7 +104,7 @@ def decide_mirrors(
     side = one_sided(names)
     if side is not None:
         axes.remove("column")
-        why += f"; not left to right, for {side} is of one side"
+        why += f"; but {side} is of one side, so not left to right"
     reasons["mirrored"] = why
     return axes
 

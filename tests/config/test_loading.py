@@ -172,6 +172,11 @@ def test_overrides_reach_every_kind_of_value(write):
         ("train.epochs", "--set train.epochs: expected section.key=value, for example --set train.epochs=5"),
         ("train.epoch=5", "--set: train.epoch: unknown key; did you mean `epochs`?"),
         ("trian.epochs=5", "--set: trian: unknown key; did you mean `train`?"),
+        (
+            "train.flips=column",
+            "--set: train.flips: expected `auto` or a list [one of `plane`, `row`, `column`], got column; "
+            "did you mean `[column]`?",
+        ),
         ("task.x=5", "--set task.x: task holds one value, not keys; set task itself"),
         (
             "train.patch=[1",
