@@ -50,3 +50,21 @@ class GateNotMet(MedcliError):
     def __init__(self, message: str, result: Any = None):
         super().__init__(message)
         self.result = result
+
+
+def in_a_sentence(error: Exception, done: str, relief: str) -> MedcliError:
+    """A foreign fault while an image is worked on; only its kind is told, as its own words may quote a header.
+
+    Args:
+        done: What could not be done with the image: "predicted".
+        relief: What needs less memory: "lower predict.batch_size".
+    """
+    if isinstance(error, MedcliError):
+        return error
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
+        told = DataError(f"The image needs more memory than there is; {relief}.")
+    else:
+        told = DataError(f"The image could not be {done} ({kind}); check that it is whole.")
+    told.__cause__ = error
+    return told

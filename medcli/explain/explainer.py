@@ -14,7 +14,7 @@ from medcli.boxes import Boxes, iou_matrix
 from medcli.case import Case
 from medcli.clinical import stamp
 from medcli.config.schema import Explain
-from medcli.errors import DataError, MedcliError, UsageError
+from medcli.errors import MedcliError, UsageError, in_a_sentence
 from medcli.explain.baselines import choose_baseline
 from medcli.explain.cam import CAMS
 from medcli.explain.faithfulness import Curves, deletion_insertion, pointing, similarity
@@ -73,22 +73,9 @@ def explain_cases(
         except UsageError:
             raise
         except Exception as error:
-            outcome = _in_a_sentence(error)
+            outcome = in_a_sentence(error, "explained", "use fewer methods or smaller images")
         yield case, outcome
         progress("explain", number, len(cases))
-
-
-def _in_a_sentence(error: Exception) -> MedcliError:
-    """Only the kind of a foreign fault is told, as its own words may quote the data."""
-    if isinstance(error, MedcliError):
-        return error
-    kind = type(error).__name__
-    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
-        told = DataError("The image needs more memory than there is; use fewer methods or smaller images.")
-    else:
-        told = DataError(f"The image could not be explained ({kind}); check that it is whole.")
-    told.__cause__ = error
-    return told
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 
 from medcli.case import Case
-from medcli.errors import DataError, MedcliError
+from medcli.errors import MedcliError, in_a_sentence
 from medcli.image import Image
 from medcli.io.readers import read_channels
 from medcli.preprocessing.geometry import Placement
@@ -94,13 +94,4 @@ def _outcome(future: "Future[Read]") -> Read | MedcliError:
 
 
 def explained(error: Exception) -> MedcliError:
-    """A foreign fault as one sentence; its own words may quote a header, so only its kind is told."""
-    if isinstance(error, MedcliError):
-        return error
-    kind = type(error).__name__
-    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
-        explained = DataError("The image needs more memory than there is; lower predict.batch_size.")
-    else:
-        explained = DataError(f"The image could not be predicted ({kind}); check that it is whole.")
-    explained.__cause__ = error
-    return explained
+    return in_a_sentence(error, "predicted", "lower predict.batch_size")
