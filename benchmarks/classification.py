@@ -1,13 +1,14 @@
 """Training steps of ResNet-18 against PyTorch's, and the input pipeline with augmentation, in one run, as ratios.
 
-    python benchmarks/classification.py [--peers PYTHON] [--repeats 3] [--only 28]
+    python benchmarks/classification.py [--peers PYTHON] [--repeats 3] [--only 28] [--xla on]
 
 PYTHON: of an environment with torch and torchvision; without it medcli alone is measured. A step is forward,
 cross-entropy, gradients and AdamW with weight decay. Jobs: 28 x 28 pixels, batch 128, where both networks keep the
 resolution in the stem (3 x 3 convolution, no pooling, as MedMNIST's baseline does); 224 x 224 pixels, batch 16, where
 both quarter it. Both have the widths 64 to 512 of ResNet-18; medcli also with the 32 to 256 that `model.width: auto`
 takes. float32, and the precision that `choose_precision` picks; the peer in float32 and, where that is bfloat16, under
-bfloat16 autocast (elsewhere a step of it takes minutes; --bfloat16 measures it all the same).
+bfloat16 autocast (elsewhere a step of it takes minutes; --bfloat16 measures it all the same). On a
+GPU, which both use, a step takes milliseconds: --repeats 50.
 
 The pipeline: what `medcli train` feeds, RGB, `augment: medium` and `strong`, pictures in memory.
 
@@ -33,14 +34,16 @@ BARS = {28: 5000, 224: 300}
 PICTURES = 64
 
 
-def training(size: int, width: int, policy: str) -> Callable[[], object]:
+def training(size: int, width: int, policy: str, xla: str) -> Callable[[], object]:
     import keras
     import tensorflow as tf
 
+    from medcli.devices import setup_devices, use_xla
     from medcli.losses.classification import cross_entropy
     from medcli.models.resnet import build_resnet18
     from medcli.run import precision
 
+    compiled = use_xla(xla, setup_devices())
     with precision(policy):
         model = build_resnet18((size, size, CHANNELS), CLASSES, width=width)
     optimizer = keras.optimizers.AdamW(1e-3, weight_decay=1e-4)
@@ -48,7 +51,7 @@ def training(size: int, width: int, policy: str) -> Callable[[], object]:
     images = tf.random.normal((BATCH[size], size, size, CHANNELS))
     targets = tf.one_hot(tf.range(BATCH[size]) % CLASSES, CLASSES)
 
-    @tf.function(autograph=False, jit_compile=False)
+    @tf.function(autograph=False, jit_compile=compiled)
     def step():
         with tf.GradientTape() as tape:
             loss = cross_entropy(targets, model(images, training=True))
@@ -110,14 +113,14 @@ def made_up(folder: Path, size: int) -> list:
     return records
 
 
-def worker(job: str, repeats: int) -> None:
+def worker(job: str, repeats: int, xla: str) -> None:
     """Run in a process of its own: measure one job and print JSON."""
     from medcli.quiet import silence
 
     silence()
     kind, size, *rest = job.split("-", 3)
     if kind == "training":
-        call = training(int(size), int(rest[0]), rest[1])
+        call = training(int(size), int(rest[0]), rest[1], xla)
     else:
         call = pipeline(int(size), rest[0])
     wall, processor = timed(call, repeats)
@@ -133,10 +136,11 @@ def main() -> None:
     arguments.add_argument("--repeats", type=int, default=3)
     arguments.add_argument("--bfloat16", action="store_true", help="measure the peer in bfloat16 in any case")
     arguments.add_argument("--only", type=int, choices=sorted(BATCH), help="side of the pictures in pixels")
+    arguments.add_argument("--xla", choices=("on", "off"), default="off", help="as train.xla")
     arguments.add_argument("--worker", help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.worker:
-        worker(given.worker, given.repeats)
+        worker(given.worker, given.repeats, given.xla)
         return
 
     from medcli.devices import choose_precision
@@ -145,7 +149,7 @@ def main() -> None:
     theirs = ["float32"] + ["bfloat16"] * (given.bfloat16 or "mixed_bfloat16" in policies)
 
     def ours(job: str) -> dict:
-        return run(sys.executable, __file__, "--worker", job, "--repeats", given.repeats)
+        return run(sys.executable, __file__, "--worker", job, "--repeats", given.repeats, "--xla", given.xla)
 
     for size in (given.only,) if given.only else BATCH:
         jobs = {}

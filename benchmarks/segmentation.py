@@ -1,6 +1,6 @@
 """Segmentation against nnU-Net and MONAI: the same network, patch, batch and loss, in one run, as ratios.
 
-    python benchmarks/segmentation.py [--peers PYTHON] [--data FOLDER] [--repeats 3]
+    python benchmarks/segmentation.py [--peers PYTHON] [--data FOLDER] [--repeats 3] [--xla on]
 
 PYTHON: of an environment with nnunetv2 and monai; without it medcli alone is measured. FOLDER: the data set
 msd_hippocampus of data/README.md, for preprocessing. The job is nnU-Net's own plan for that set: patch 40x56x40,
@@ -43,12 +43,14 @@ def network(style: str, policy: str):
         )
 
 
-def training(style: str, policy: str) -> Callable[[], object]:
+def training(style: str, policy: str, xla: str) -> Callable[[], object]:
     import keras
     import tensorflow as tf
 
+    from medcli.devices import setup_devices, use_xla
     from medcli.losses.segmentation import deep_supervision, dice_cross_entropy
 
+    compiled = use_xla(xla, setup_devices())
     model = network(style, policy)
     optimizer = keras.optimizers.SGD(
         1e-2, momentum=0.99, nesterov=True, weight_decay=3e-5, global_clipnorm=12.0
@@ -57,7 +59,7 @@ def training(style: str, policy: str) -> Callable[[], object]:
     images = tf.random.normal((BATCH, *PATCH, 1))
     labels = tf.cast(tf.random.uniform((BATCH, *PATCH), 0, CLASSES, tf.int32), tf.uint8)
 
-    @tf.function(autograph=False, jit_compile=False)
+    @tf.function(autograph=False, jit_compile=compiled)
     def step():
         with tf.GradientTape() as tape:
             loss = deep_supervision(dice_cross_entropy, labels, model(images, training=True))
@@ -67,16 +69,18 @@ def training(style: str, policy: str) -> Callable[[], object]:
     return lambda: float(step())
 
 
-def prediction(style: str, policy: str) -> Callable[[], object]:
+def prediction(style: str, policy: str, xla: str) -> Callable[[], object]:
     from functools import partial
 
     import numpy as np
     import tensorflow as tf
 
+    from medcli.devices import setup_devices
     from medcli.models.fold import fold_norms
     from medcli.sliding import sliding_window
     from medcli.tasks.running import Runner
 
+    setup_devices()
     model = network(style, policy)
     fold_norms(model)
     call = partial(Runner(then=tf.nn.softmax), model)
@@ -125,7 +129,7 @@ def timed(call: Callable[[], object], repeats: int) -> tuple[list[float], list[f
     return wall, processor
 
 
-def worker(job: str, repeats: int) -> None:
+def worker(job: str, repeats: int, xla: str) -> None:
     """Run in a process of its own: measure one job and print JSON."""
     from medcli.quiet import silence
 
@@ -135,7 +139,9 @@ def worker(job: str, repeats: int) -> None:
     if kind == "floor":
         print(json.dumps({"flops": convolution_flops(), "peak": peak_flops(style), "windows": windows()}))
         return
-    wall, processor = timed({"training": training, "prediction": prediction}[kind](style, policy), repeats)
+    wall, processor = timed(
+        {"training": training, "prediction": prediction}[kind](style, policy, xla), repeats
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps({"seconds": wall, "processor": processor, "peak_gib": peak}))
 
@@ -184,29 +190,32 @@ def main() -> None:
     arguments.add_argument("--peers", type=Path)
     arguments.add_argument("--data", type=Path, default=HERE.parent / "data" / "msd_hippocampus")
     arguments.add_argument("--repeats", type=int, default=3)
+    arguments.add_argument("--xla", choices=("on", "off"), default="off", help="as train.xla")
     arguments.add_argument("--worker", help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.worker:
-        worker(given.worker, given.repeats)
+        worker(given.worker, given.repeats, given.xla)
         return
 
-    from medcli.devices import choose_precision
+    from medcli.devices import choose_precision, gpus
 
     policy = choose_precision()[0]
     policies = dict.fromkeys(("float32", policy))
     peer = HERE / "peers" / "segmentation.py"
+    half = ", float16" if gpus() else ", float32"
     floor = run(sys.executable, __file__, "--worker", f"floor-{policy}")
     for kind, unit, amount in (("training", "patches", BATCH), ("prediction", "windows", floor["windows"])):
         jobs = {}
         for name in ("nnunet", "monai") if given.peers else ():
-            jobs[{"nnunet": "nnU-Net", "monai": "MONAI"}[name] + ", float32"] = run(
+            jobs[{"nnunet": "nnU-Net", "monai": "MONAI"}[name] + half] = run(
                 given.peers, peer, f"{kind}-{name}", given.repeats
             )
         for style, (norm, _) in STYLES.items():
             for used in policies:
                 jobs[f"medcli, {norm} norm, {used}"] = run(
-                    sys.executable, __file__, "--worker", f"{kind}-{style}-{used}", "--repeats", given.repeats
-                )
+                    sys.executable, __file__, "--worker", f"{kind}-{style}-{used}",
+                    "--repeats", given.repeats, "--xla", given.xla,
+                )  # fmt: skip
         compare(f"{kind}: patch 40x56x40", unit, amount, jobs)
         flops = floor["flops"] * amount * (3 if kind == "training" else 1)
         least = flops / floor["peak"]

@@ -139,7 +139,8 @@ def _grow_memory() -> None:
 
 
 def use_xla(setting: Literal["auto", "on", "off"], strategy: "tf.distribute.Strategy") -> bool:
-    """Whether to compile with XLA: a gain on one GPU, far slower on a CPU, broken under MirroredStrategy."""
-    if setting == "off" or strategy.num_replicas_in_sync > 1:
-        return False
-    return setting == "on" or bool(gpus())
+    """Whether to compile with XLA: only when asked for, and never under MirroredStrategy, which it breaks.
+
+    On an H100 compiling took longer than short trainings (docs/results.md); on a CPU convolutions get far slower.
+    """
+    return setting == "on" and strategy.num_replicas_in_sync == 1

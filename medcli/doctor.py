@@ -28,7 +28,7 @@ def diagnose() -> dict[str, Any]:
     """Everything as plain values; `remarks` says in words what is missing or not supported."""
     import tensorflow as tf
 
-    from medcli.devices import choose_precision, gpus, setup_devices, use_xla
+    from medcli.devices import choose_precision, gpus
 
     remarks: list[str] = []
     seen = gpus()
@@ -58,7 +58,6 @@ def diagnose() -> dict[str, Any]:
         "cuda_libraries": libraries,
         "precision": policy,
         "precision_reason": reason,
-        "xla": not remarks and use_xla("auto", setup_devices()) if seen else False,
         "remarks": remarks,
     }
 

@@ -45,5 +45,4 @@ def _for_people(found: dict[str, Any]) -> dict[str, Any]:
         "NVIDIA driver": "found" if found["nvidia_driver"] else "not found",
         "CUDA libraries": f"missing: {', '.join(missing)}" if missing else "all found",
         "precision": f"{found['precision']} ({found['precision_reason']})",
-        "XLA": "on" if found["xla"] else "off",
     }

@@ -89,6 +89,7 @@ class DetectionSamples:
         foreground: Share of the tiles that are laid around a box, which is whole in them if it fits.
         masks: For each case the number of the box that a pixel belongs to (row of its labels, from 1 on); None: objects
             are pasted as rectangles.
+        one_shape: Whether every batch has `max_boxes` rows of targets, as XLA compiles for each shape again.
     """
 
     total_samples: int = 0
@@ -106,6 +107,7 @@ class DetectionSamples:
         tile: Sequence[int] | None = None,
         foreground: float = 0.5,
         masks: ArrayStore | None = None,
+        one_shape: bool = False,
     ):
         self.cases = len(labels)
         self._draw = draw
@@ -113,7 +115,7 @@ class DetectionSamples:
         self.images = images
         self.channels = int(images.shapes[0][2])
         self.rows, self.columns = (int(length) for length in (images.shapes[0][:2] if tile is None else tile))
-        self.seed, self.strength = seed, strength
+        self.seed, self.strength, self.one_shape = seed, strength, one_shape
         self.flip_rows, self.flip_columns = "row" in flips, "column" in flips
         self._foreground = None if tile is None else foreground
         counts = [len(label) if tile is None else most_together(label, tile) for label in labels]
@@ -155,11 +157,8 @@ class DetectionSamples:
         return image, _pad(boxes, self.max_boxes)
 
     def batch(self, images, targets, number):
-        """Without rows that are padding in the whole batch, since assignment pays for each.
-
-        On a GPU all stay, as XLA compiles for one shape.
-        """
-        if tf.config.list_physical_devices("GPU"):
+        """Without rows that are padding in the whole batch, since assignment pays for each."""
+        if self.one_shape:
             return images, targets
         most = tf.reduce_max(tf.reduce_sum(tf.cast(targets[..., 4] >= 0, tf.int32), axis=1))
         return images, targets[:, : tf.maximum(most, 1)]

@@ -96,6 +96,7 @@ class Detection:
             foreground=train.foreground,
             masks=masks,
             draw=balanced_draw(self.config, self.plan, prepared, records),
+            one_shape=train.xla == "on",
         )
 
     def followed(self) -> dict[str, float]:

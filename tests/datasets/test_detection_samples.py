@@ -90,6 +90,13 @@ def test_rows_of_a_target_suffice_for_the_fullest_tile():
     assert most_together(np.zeros((0, 5), np.float32), (64, 64)) == 0
 
 
+def test_batches_hold_as_many_rows_as_their_fullest_sample_or_all_for_xla():
+    for source in (samples(STILL, tile=(90, 130)), samples(STILL, tile=(90, 130), one_shape=True)):
+        for _, boxes in feed(source, batch_size=1, first_batch=0, last_batch=6):
+            rows = source.max_boxes if source.one_shape else max(1, int((boxes[..., 4] >= 0).numpy().sum()))
+            assert boxes.shape == (1, rows, 5)
+
+
 def test_mixed_samples_hold_the_boxes_of_both_and_half_of_the_values():
     strength = Strength(0, 0, 0, 0, 0, 0, mixup=1.0, plain=0.0)
     plain = samples(STILL, tile=(96, 144), foreground=0.0)
