@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 
 from medcli.errors import RunError, UsageError
 from tests.made_up import prepared_folder
@@ -158,6 +159,29 @@ def test_config_that_was_prepared_otherwise_is_refused(undisturbed, tmp_path):
     other = config.model_copy(update={"train": config.train.model_copy(update={"patch": [8, 8]})})
     with pytest.raises(RunError, match=r"was planned for train\.patch: auto, the config says \[8, 8\]"):
         train(other, folder / "prepared", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"patch": [16, 17]}, r"patch: expected 2 numbers, multiples of \d+ x \d+"),
+        ({"patch": [16, 16, 16]}, r"patch: expected 2 numbers"),
+        ({"batch_size": 0}, r"batch_size: Input should be greater than or equal to 1, got 0"),
+        ({"batch_size": "two"}, r"batch_size: Input should be a valid integer.*got 'two'"),
+        ({"label_ids": [[1], [2], [3]]}, r"classes: expected 3 names, one for each of label_ids"),
+        ({"oversampling": {"case_1": 3.0}}, r"oversampling: expected names of classes, got case_1"),
+        ({"mirrored": ["depth"]}, r"mirrored.0: Input should be 'plane', 'row' or 'column', got 'depth'"),
+        ({"channels": 4}, r"channels: expected 1, one for each entry of intensity"),
+    ],
+)
+def test_a_plan_edited_into_what_cannot_be_is_refused(tmp_path, edit, message):
+    config = prepared_folder(tmp_path / "prepared", "segmentation", **SETTINGS)
+    yaml = YAML(typ="safe", pure=True)
+    content = yaml.load(tmp_path / "prepared" / "plan.yaml")
+    yaml.dump(content | edit, tmp_path / "prepared" / "plan.yaml")
+    with pytest.raises(RunError, match=message):
+        train(config, tmp_path / "prepared", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_was_prepared_for_another_task_is_refused(tmp_path):

@@ -54,7 +54,7 @@ def medcli(
       medcli sample classification demo/data
       medcli preprocess demo/data/config.yaml
       medcli train demo/data/config.yaml
-      medcli evaluate demo/data/runs/config
+      medcli evaluate demo/data/runs/chest
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)

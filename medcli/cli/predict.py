@@ -63,10 +63,12 @@ def predict(
     }
     settings = opened.config.predict.model_copy(update={name: True for name, on in wanted.items() if on})
     if dry_run:
-        from medcli.prediction.inputs import cases_for
+        from medcli.prediction.inputs import cases_for, passed_over
 
-        names = [case.name for case in cases_for(opened, inputs, out)]
+        cases = cases_for(opened, inputs, out)
+        names = [case.name for case in cases]
         content = {"run": run, "cases": len(names), "first": names[:5], "would write": out}
+        content |= {"left out": left} if (left := passed_over(opened, inputs, cases, out)) else {}
         return show.as_json(content) if json else show.facts("Would predict", content)
 
     with progress_bars() as progress:

@@ -23,6 +23,7 @@ from medcli.evaluation.plots import confusion_figure, precision_recall_figure, r
 from medcli.evaluation.refusal import NAMES, refusal_section, set_measures
 from medcli.image import Image
 from medcli.metrics import classification as metrics
+from medcli.metrics.bootstrap import rates_at_the_bounds
 from medcli.metrics.calibration import brier, calibration_error, overall_brier, overall_error, unbiased
 from medcli.metrics.grades import steps_off, weighted_kappa
 from medcli.metrics.known import is_known, only_known
@@ -196,7 +197,18 @@ class ClassificationJudge:
         if truth.shape[1] == 2 and not self.plan.multi_label:
             extra["positive"] = self.plan.classes[self._positive]
         measured = with_intervals(values, self.plan.classes, patients, extra=extra)
-        return self._with_sections(measured, answers)
+        found = rates_at_the_bounds(measured.flat, measured.intervals, patients, self._shares(truth))
+        return self._with_sections(replace(measured, intervals=found), answers)
+
+    def _shares(self, truth: np.ndarray) -> dict[str, np.ndarray]:
+        """For each rate the cases that it is a share of."""
+        yes, no = np.nan_to_num(truth) > 0, truth == 0
+        shares = {"accuracy": np.ones(len(truth), bool)}
+        if truth.shape[1] == 2 and not self.plan.multi_label:
+            shares |= {"sensitivity": yes[:, self._positive], "specificity": no[:, self._positive]}
+        for index, label in enumerate(self.plan.classes):
+            shares |= {f"sensitivity/{label}": yes[:, index], f"specificity/{label}": no[:, index]}
+        return shares
 
     def _more(self, answers: Answers, weights: np.ndarray | None) -> Values:
         """How well calibrated, and what the label sets do."""

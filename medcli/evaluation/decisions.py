@@ -12,6 +12,8 @@ from medcli.evaluation.judge import Plot, Section, Table
 from medcli.evaluation.plots import decision_curve_figure
 from medcli.metrics import classification as rates
 from medcli.metrics import decision as metrics
+from medcli.metrics.bootstrap import rates_at_the_bounds
+from medcli.metrics.known import is_known
 
 TOLD = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7)
 """Thresholds of the decision curve that are put into the table."""
@@ -102,13 +104,16 @@ def _at(answers: Answers, index: int, threshold: float, prevalence: float | None
         return found
 
     values = {name: float(value) for name, value in measure(None).items()}
+    called = scores >= threshold
+    shares = {"sensitivity": truth == 1, "specificity": truth == 0}
+    shares |= {"ppv": is_known(truth) & called, "npv": is_known(truth) & ~called}
     return {
         "positives": int((truth == 1).sum()),
         "negatives": int((truth == 0).sum()),
         "prevalence": float(np.nanmean(truth)),
         "expected_prevalence": prevalence,
         **values,
-        "intervals": answers.intervals(measure),
+        "intervals": rates_at_the_bounds(values, answers.intervals(measure), answers.patients, shares),
     }
 
 

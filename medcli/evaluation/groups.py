@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from medcli.grouping import Grouping, group_cases, too_few
-from medcli.metrics.bootstrap import LEVEL, RESAMPLES, percentile_interval
+from medcli.metrics.bootstrap import LEVEL, RESAMPLES, at_the_bounds, percentile_interval
 from medcli.metrics.groups import (
     PERMUTATIONS,
     chance,
@@ -321,9 +321,7 @@ def _groups(
                 value = float(values[name][place])
                 interval = percentile_interval(drawn[name][:, place], LEVEL)
                 if name in ("sensitivity", "specificity", "accuracy") and sample.positive is not None:
-                    interval = _at_the_bounds(
-                        value, interval, _judged_patients(sample, name, cases, patients)
-                    )
+                    interval = at_the_bounds(value, interval, _judged_patients(sample, name, cases, patients))
                 measured[name] = (value, *(interval if math.isfinite(value) else (math.nan, math.nan)))
             place += 1
         share = None if sample.positive is None else float(sample.truth[cases, sample.positive].mean())
@@ -337,19 +335,6 @@ def _judged_patients(sample: Sample, name: str, cases: np.ndarray, patients: np.
     positive = sample.truth[cases, sample.positive]
     of = {"sensitivity": positive, "specificity": ~positive, "accuracy": np.ones(len(cases), bool)}[name]
     return len(set(patients[cases[of]]))
-
-
-def _at_the_bounds(value: float, interval: tuple[float, float], patients: int) -> tuple[float, float]:
-    """Resamples of a rate of 0 or 1 are all alike: instead the exact interval for so many patients.
-
-    Clopper and Pearson 1934 (Biometrika 26:404-413).
-    """
-    reach = ((1 - LEVEL) / 2) ** (1 / max(patients, 1))
-    if value >= 1:
-        return reach, 1.0
-    if value <= 0:
-        return 0.0, 1 - reach
-    return interval
 
 
 def _gap(

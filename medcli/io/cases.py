@@ -147,9 +147,10 @@ def _drop_duplicates(found: Found) -> None:
     kept: dict[str, Case] = {}
     for case in found.cases:
         if case.name in kept:
-            found.leave_out(
-                case.name, case.images[0].path.name, "there is another case of this name; the first is used."
-            )
+            reason = "there is another case of this name; the first is used."
+            if case.classes != kept[case.name].classes:
+                reason = "there is another case of this name with other labels; the first is used, see which is right."
+            found.leave_out(case.name, case.images[0].path.name, reason)
         else:
             kept[case.name] = case
     found.cases = list(kept.values())

@@ -120,6 +120,19 @@ class _Array:
         return np.frombuffer(self.data, np.uint8).reshape(self.shape)
 
 
+class _FromBuffer:
+    """Stands in for `numpy._core.numeric._frombuffer`, with which protocol 5 writes an array."""
+
+    def __new__(cls, data: Any, kind: Any, shape: Any, order: Any = "C") -> Any:
+        array = _Array()
+        array.shape, array.type = shape, kind
+        array.data = bytes(data) if order == "C" and isinstance(data, (bytes, bytearray)) else None
+        return array
+
+    def __setstate__(self, state: object) -> None:
+        """Every stand-in has one, so that a file cannot set attributes of the class."""
+
+
 class _Encoded:
     """Stands in for `_codecs.encode`, with which Python 3 writes bytes in an old protocol."""
 
@@ -131,12 +144,14 @@ class _Encoded:
 
 
 class _Plain(pickle.Unpickler):
-    """Gives stand-ins for the four names that an array needs, and refuses every other name."""
+    """Gives stand-ins for the names that an array needs, and refuses every other name."""
 
     def find_class(self, module: str, name: str) -> Any:
         match module, name:
             case (("numpy.core.multiarray" | "numpy._core.multiarray"), "_reconstruct"):
                 return _Array
+            case (("numpy.core.numeric" | "numpy._core.numeric"), "_frombuffer"):
+                return _FromBuffer
             case "numpy", "ndarray":
                 return _Array
             case "numpy", "dtype":

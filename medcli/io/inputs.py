@@ -161,6 +161,15 @@ def _in_folder(folder: Path, patterns: Mapping[str, Pattern]) -> list[Case]:
     return cases
 
 
+def images_in(folder: Path) -> list[Path]:
+    """Files in a folder, to the bottom, that by their suffixes are images."""
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.name.lower().endswith(SUFFIXES) and path.is_file() and not _hidden(path, folder)
+    ]
+
+
 def _hidden(path: Path, folder: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(folder).parts)
 

@@ -12,6 +12,9 @@ from medcli.io.faults import explained
 from medcli.io.grid import on_grid
 from medcli.io.readers import format_of
 
+ROUNDING = 0.01
+"""So much a label may lie beside a whole number."""
+
 
 def read_mask(masks: Sequence[Source], like: Image) -> np.ndarray:
     """Label ids on the grid of `like`.
@@ -21,10 +24,12 @@ def read_mask(masks: Sequence[Source], like: Image) -> np.ndarray:
     later ones win.
 
     Returns:
-        int32 in the spatial shape of `like`; 0 is background. Values with a fraction are rounded.
+        int32 in the spatial shape of `like`; 0 is background. Values below one with a fraction are rounded, as of a
+        soft mask.
 
     Raises:
-        FormatError: When a file cannot be read, or its shape or place in space is not that of `like`.
+        FormatError: When a file cannot be read, its shape or place in space is not that of `like`, or it holds values
+            between labels or none at all (NaN).
     """
     if len(masks) == 1:
         return _read_one(masks[0], like)
@@ -88,7 +93,23 @@ def _load(source: Source) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _to_ids(array: np.ndarray, path: Path) -> np.ndarray:
     if array.dtype.kind == "f":
-        array = np.rint(np.nan_to_num(array))
+        array = _whole(array, path)
     if array.size and (array.min() < -(2**31) or array.max() >= 2**31):
         raise FormatError(f"{path}: label ids below 2^31 were expected, larger values were found.")
     return np.ascontiguousarray(array, dtype=np.int32)
+
+
+def _whole(array: np.ndarray, path: Path) -> np.ndarray:
+    if not np.isfinite(array).all():
+        raise FormatError(
+            f"{path}: a mask of label ids was expected, NaN or infinity was found; write 0 where there is no class, or "
+            "the value of data.ignore_label where nobody looked."
+        )
+    whole = np.rint(array)
+    between = (np.abs(array - whole) > ROUNDING) & (np.abs(array) > 1)
+    if between.any():
+        raise FormatError(
+            f"{path}: a mask of label ids was expected, values between them were found (such as "
+            f"{float(array[between][0]):.3g}); masks are resampled by the nearest neighbour, not by interpolation."
+        )
+    return whole

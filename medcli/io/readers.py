@@ -98,7 +98,13 @@ NRRD = Format("NRRD", (".nrrd", ".nhdr"), lambda head: head.startswith(b"NRRD"),
 META_IMAGE = Format(
     "MetaImage", (".mha", ".mhd"), lambda head: head.startswith((b"ObjectType", b"NDims")), _itk
 )
-CIFAR = Format("CIFAR batch", (), lambda head: head.startswith(b"\x80") and b"batch_label" in head, _cifar)
+_BATCH_KEYS = (b"batch_label", b"data", b"labels", b"filenames")
+CIFAR = Format(
+    "CIFAR batch",
+    (),
+    lambda head: head.startswith(b"\x80") and any(key in head for key in _BATCH_KEYS),
+    _cifar,
+)
 
 FORMATS = (DICOM, NIFTI, PICTURE, NUMPY, NRRD, META_IMAGE, CIFAR)
 """The order matters for what is told by content: the 128 bytes before DICOM's mark may imitate a TIFF."""

@@ -83,6 +83,10 @@ def open_table(data: Data, name: str) -> Table:
     if not rows:
         raise DataError(f"{path}: the table has no rows; expected a header and one line per case.")
     present = [column for column in rows[0] if column]
+    if len(present) == 1 and ";" in present[0]:
+        raise FormatError(
+            f"{path}: commas were expected between columns (tabs in a .tsv), found semicolons; save it with commas."
+        )
     columns = data.columns
     table = Table(
         path=path,

@@ -49,6 +49,39 @@ def intervals(
     }
 
 
+def at_the_bounds(
+    value: float, interval: tuple[float, float], patients: int, level: float = LEVEL
+) -> tuple[float, float]:
+    """Resamples of a rate of 0 or 1 are all alike: instead the exact interval for so many patients.
+
+    Clopper and Pearson 1934 (Biometrika 26:404-413). With fewer than two patients as `intervals`: NaN.
+    """
+    if patients < 2:
+        return interval
+    reach = ((1 - level) / 2) ** (1 / patients)
+    if value >= 1:
+        return reach, 1.0
+    if value <= 0:
+        return 0.0, 1 - reach
+    return interval
+
+
+def rates_at_the_bounds(
+    rates: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]],
+    patients: Sequence[str],
+    shares: Mapping[str, np.ndarray],
+) -> dict[str, tuple[float, float]]:
+    """`intervals` with those of `at_the_bounds`; `shares`: by rate the cases (n,) bool that it is a share of."""
+    who = np.asarray(patients, dtype=str)
+    exact = {
+        name: at_the_bounds(rates[name], intervals[name], len(set(who[cases])))
+        for name, cases in shares.items()
+        if name in rates and name in intervals
+    }
+    return {**intervals, **exact}
+
+
 def patient_weights(
     patients: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Iterator[np.ndarray]:

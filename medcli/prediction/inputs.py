@@ -5,9 +5,9 @@ from pathlib import Path
 
 from medcli.case import Case, Source
 from medcli.errors import DataError
-from medcli.io.inputs import find_inputs, unique_names
+from medcli.io.inputs import find_inputs, images_in, unique_names
 from medcli.io.planes import by_plane
-from medcli.io.readers import stem_of
+from medcli.io.readers import SUFFIXES, stem_of
 from medcli.run import Run
 
 
@@ -39,6 +39,33 @@ def cases_for(run: Run, inputs: Sequence[str | Path], out: Path | None = None) -
     cases = unique_names([*cases, *(Case(name=stem_of(path), images=(Source(path),)) for path in missing)])
     planes = run.config.data.planes
     return by_plane(cases, planes) if planes else cases
+
+
+def passed_over(run: Run, inputs: Sequence[str | Path], cases: Sequence[Case], out: Path) -> list[str]:
+    """Of every input folder in words: how many images in it are none of the cases, as their names are not those that
+    the training images have."""
+    used = [source.path.resolve() for case in cases for source in case.images]
+    taken, series = set(used), [path for path in used if path.is_dir()]
+    told = []
+    for folder in (Path(item) for item in inputs if Path(item).is_dir()):
+        images = [
+            path
+            for path in map(Path.resolve, images_in(folder))
+            if path not in taken
+            and not path.is_relative_to(out.resolve())
+            and not any(path.is_relative_to(one) for one in series)
+        ]
+        if images:
+            kinds = {next(end for end in SUFFIXES if path.name.lower().endswith(end)) for path in images}
+            told.append(
+                f"{folder}: left out {len(images)} more ({', '.join(sorted(kinds))}), not named like the training "
+                f"images ({_shown(image_pattern(run))}); to predict them too, name them or a glob of them."
+            )
+    return told
+
+
+def _shown(pattern: str | Mapping[str, str] | None) -> str:
+    return ", ".join(pattern.values()) if isinstance(pattern, Mapping) else str(pattern)
 
 
 def image_pattern(run: Run) -> str | Mapping[str, str] | None:

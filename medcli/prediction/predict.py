@@ -37,17 +37,22 @@ from medcli.instances.learn import rule_of
 from medcli.io.writers import write_picture
 from medcli.operating import UNLEARNED, Operating
 from medcli.postprocessing.learned import Postprocessing
-from medcli.prediction.inputs import cases_for
+from medcli.prediction.inputs import cases_for, passed_over
 from medcli.prediction.overlay import overlay
 from medcli.prediction.predictor import Predictor
 from medcli.prediction.result import Prediction
 from medcli.prediction.writers import Writer, writer_for
 from medcli.progress import Progress, ignore
+from medcli.refusal.learned import FILE as REFUSAL
 from medcli.refusal.learned import Refusal
 from medcli.run import Run
 
 STATUS, SETTINGS, OVERLAYS = "status.csv", "predict.json", "overlays"
 OK = "ok"
+OTHERWISE = (
+    "When to refer a case was learned with other settings of predict (flips, overlap ...) or other weights, so no case "
+    "is referred; `medcli evaluate RUN --force` with these settings learns it anew."
+)
 NOT_LEARNED = (
     "This run has not learned when to refer a case, so none is for that; `medcli evaluate` learns it."
 )
@@ -114,7 +119,9 @@ def predict(
     out = Path(out)
     run = run if isinstance(run, Run) else Run.open(run)
     cases = cases_for(run, inputs, out)
-    return predict_cases(run, cases, out, settings=settings, force=force, resume=resume, progress=progress)
+    notes = passed_over(run, inputs, cases, out)
+    summary = predict_cases(run, cases, out, settings=settings, force=force, resume=resume, progress=progress)
+    return replace(summary, notes=[*notes, *summary.notes])
 
 
 def predict_cases(
@@ -183,6 +190,8 @@ def predict_cases(
     notes = [*getattr(writer, "notes", []), *_skipped(*windows.tolist())]
     if run.plan.task == "detection" and operating is None:
         notes.append(NO_THRESHOLDS)
+    if refusal is None and (run.folder / REFUSAL).is_file():
+        notes.append(OTHERWISE)
     return Summary(out, len(cases), failed, len(resumed), perf_counter() - start, notes)
 
 
@@ -304,6 +313,7 @@ def _made_by(
     kept |= {"objects": asdict(rule_of(run.folder) or USUAL)} if run.plan.single_objects else {}
     kept |= {} if operating is None else {"found_from": operating.used}
     unknown = ENSEMBLE if run.members else NOT_LEARNED
+    unknown = OTHERWISE if (run.folder / REFUSAL).is_file() else unknown
     return {**made_by, "predict": chosen, **kept, "refusal": unknown if refusal is None else refusal.used}
 
 

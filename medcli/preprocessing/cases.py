@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from medcli.boxes import Boxes
 from medcli.case import Case
 from medcli.errors import MedcliError
 from medcli.files import plain, write_array
@@ -17,7 +19,7 @@ from medcli.preprocessing.labels import IGNORE, map_labels
 from medcli.preprocessing.objects import numbers_in
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.prepare import finite, place, prepare
-from medcli.preprocessing.prepared import image_path, label_path, mask_path
+from medcli.preprocessing.prepared import Record, image_path, label_path, mask_path
 from medcli.preprocessing.scan import Seen, Values, read_labels
 
 CODE_VERSION = 1
@@ -72,19 +74,32 @@ class Job:
 
 def case_keys(seen: Sequence[Seen], plan: Plan) -> list[str]:
     """Names of the arrays: hashes over the files' content and all that shapes the arrays."""
+    settings = _settings(plan)
+    return [_key(entry.scan.digest, entry.case.boxes, settings) for entry in seen]
+
+
+def made_by(plan: Plan, record: Record) -> bool:
+    """Whether the arrays of a case were shaped as the plan says, as its key tells.
+
+    True where it cannot tell: with boxes, which are not known here, and of arrays that were written by other means.
+    """
+    if plan.task == "detection" or not re.fullmatch(r"[0-9a-f]{32}", record.key):
+        return True
+    return record.key == _key(record.sha256, None, _settings(plan))
+
+
+def _settings(plan: Plan) -> str:
     shaping = plan.model_dump(include=set(SHAPING))
     if plan.ignore_label is not None:  # keys of before there was one stay as they were
         shaping["ignore_label"] = plan.ignore_label
     if plan.single_objects:
         shaping["objects"] = plan.objects
-    settings = _canonical({"code": CODE_VERSION, "plan": shaping})
-    return [_key(entry, settings) for entry in seen]
+    return _canonical({"code": CODE_VERSION, "plan": shaping})
 
 
-def _key(entry: Seen, settings: str) -> str:
-    boxes = entry.case.boxes
+def _key(digest: str, boxes: Boxes | None, settings: str) -> str:
     annotation = "" if boxes is None else _canonical([boxes.corners, boxes.classes])
-    text = "\n".join([settings, entry.scan.digest, annotation])
+    text = "\n".join([settings, digest, annotation])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -64,12 +64,14 @@ def check(
 
 
 def unknown_id_problems(seen: Sequence[Seen], rule: LabelRule, root: Path) -> list[Problem]:
-    """Warn of values in label files that no class claims. Where 0 is no label, they are the background's."""
+    """Warn of values in label files that no class claims, negative ones too. Where 0 is no label, they are the
+    background's."""
     problems: list[Problem] = []
     if rule.ignore_label == 0:
         return problems
     for entry in seen:
-        unknown = unknown_ids(rule.label_ids, set(entry.scan.labels) - {rule.ignore_label})
+        values = set(entry.scan.labels) - {rule.ignore_label}
+        unknown = sorted(value for value in values if value < 0) + unknown_ids(rule.label_ids, values)
         if unknown:
             text = (
                 f"label values {', '.join(map(str, unknown[:5]))} belong to no class and count as background."

@@ -1,14 +1,20 @@
 """The plan: what `auto` became and why. It holds everything needed to prepare an image and to build the network."""
 
+import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medcli.clinical import ClinicalColumn, width
 from medcli.config.schema import WHOLE_IMAGES
 from medcli.errors import RunError
 from medcli.files import plain, write_text
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+Count = Annotated[int, Field(ge=1)]
 
 
 class Intensity(BaseModel):
@@ -137,7 +143,7 @@ class Plan(BaseModel):
     multi_label: bool = False
     clinical: list[ClinicalColumn] = []
     target: Target | None = None
-    channels: int
+    channels: Count
     color: Literal["grey", "rgb", "as_is"]
     reorient: bool = False
     spacing: list[float] | None = None
@@ -149,20 +155,46 @@ class Plan(BaseModel):
     clahe_tiles: int = 8
     gamma: float = 1.0
     intensity: list[Intensity]
-    patch: list[int] | None = None
-    batch_size: int
-    stages: int
-    strides: list[list[int]] = []
+    patch: list[Count] | None = None
+    batch_size: Count
+    stages: Count
+    strides: list[list[Count]] = []
     overlap: int = 0
-    planes: int | None = None
+    planes: Count | None = None
     cascade: Coarse | None = None
     coarser: list[float] | None = None
     augmentations: list[str] | None = None
     mirrored: list[Literal["plane", "row", "column"]] | None = None
-    width: int | None = None
+    width: Count | None = None
     cost: dict[str, float] = {}
-    oversampling: dict[str, float] = {}
+    oversampling: dict[str, Annotated[float, Field(ge=0)]] = {}
     reasons: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Plan":
+        """What a hand that edits a plan gets wrong most easily, told before a network is built of it."""
+        if self.task != "segmentation":
+            return self
+        if self.regions and len(self.regions) != len(self.classes):
+            raise ValueError(f"classes: expected {len(self.regions)} names, one for each of regions")
+        if self.label_ids and len(self.label_ids) != len(self.label_names):
+            names = "labels" if self.regions else "classes"
+            raise ValueError(f"{names}: expected {len(self.label_ids)} names, one for each of label_ids")
+        if len(self.intensity) != self.channels:
+            raise ValueError(f"channels: expected {len(self.intensity)}, one for each entry of intensity")
+        if unknown := set(self.oversampling) - set(self.classes):
+            raise ValueError(f"oversampling: expected names of classes, got {', '.join(sorted(unknown))}")
+        if self.strides and self.patch:
+            steps = [math.prod(axis) for axis in zip(*self.strides, strict=False)]
+            multiples = len(self.patch) == len(steps) and not any(
+                n % step for n, step in zip(self.patch, steps, strict=False)
+            )
+            if not multiples:
+                raise ValueError(
+                    f"patch: expected {len(steps)} numbers, multiples of {' x '.join(map(str, steps))}, the product of "
+                    "strides"
+                )
+        return self
 
     @property
     def num_classes(self) -> int:
@@ -241,6 +273,16 @@ def load_plan(path: Path) -> Plan:
         return Plan.model_validate(content)
     except FileNotFoundError:
         raise RunError(f"{path}: the plan is missing; run `medcli preprocess` again.") from None
-    except (YAMLError, ValidationError, UnicodeDecodeError) as error:
+    except ValidationError as error:
+        raise RunError(f"{path}: {_told(error)}; correct it, or run `medcli preprocess` again.") from None
+    except (YAMLError, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0]
         raise RunError(f"{path}: not a plan of medcli ({first}); run `medcli preprocess` again.") from None
+
+
+def _told(error: "ValidationError") -> str:
+    """The first fault: key, what was expected, what was found."""
+    fault = error.errors(include_url=False)[0]
+    key = ".".join(map(str, fault["loc"]))
+    text = fault["msg"].removeprefix("Value error, ")
+    return f"{key}: {text}, got {fault['input']!r:.60}" if key else text

@@ -48,7 +48,7 @@ class Anomaly(Classification):
         if plan.num_classes != 2 or plan.multi_label:
             raise ConfigError(
                 f"model.name: autoencoder tells normal from abnormal, two classes; the data have {plan.num_classes} "
-                "(join them in data.classes, or give only normal images with data.format: images)."
+                "(name two of them in data.classes, or give only normal images with data.format: images)."
             )
         positive = config.evaluate.positive
         self.monitor = "negative_error"

@@ -26,6 +26,7 @@ from medcli.models.safety import load_weights_safely, transfer_weights
 from medcli.operating import learn_operating_point
 from medcli.postprocessing.learned import learn_after_training as learn_postprocessing
 from medcli.postprocessing.learned import quick
+from medcli.preprocessing.cases import made_by
 from medcli.preprocessing.folds import in_fold
 from medcli.preprocessing.plan import Plan
 from medcli.preprocessing.plan_cascade import LEAST_STEPS, coarse_steps
@@ -244,6 +245,11 @@ def settle(config: Config, prepared: Prepared, smoke: bool) -> tuple[Config, Pla
             "run `medcli preprocess` again."
         )
     plan, settings = prepared.plan, config.train
+    if not made_by(plan, prepared.records[0]):
+        raise RunError(
+            f"{prepared.folder / 'plan.yaml'}: says something else of how images are prepared than these were (edited, "
+            "or of another version of medcli); set that in the config and run `medcli preprocess` again."
+        )
     planes = config.model.planes
     if planes != "auto" and plan.planes != (None if planes == "all" else planes):
         raise RunError(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 from scipy.special import expit
+from scipy.stats import binomtest
 
 from medcli.calibration import FILE, Calibration, Validation, learn
 from medcli.config.loading import from_dict
@@ -106,6 +107,20 @@ def test_what_is_learned_on_validation_holds_on_test(run):
         assert f">{heading}</h2>" in page
     for name in ("reliability", "decision_curve", "risk_coverage"):
         assert (result.folder / f"{name}.png").stat().st_size > 5000
+
+
+def test_a_rate_of_one_is_not_called_certain(tmp_path):
+    config = world(tmp_path, cases=40, strength=9)
+    result = evaluate(runs.make_run(tmp_path / "run", config, classes=["healthy", "ill"]), predictor=runs.Answers(
+        lambda case, image: Prediction(probabilities=network(image), raw_probabilities=network(image))
+    ))  # fmt: skip
+    content = metrics_of(result)
+    assert content["overall"]["accuracy"] == 1
+    exact = binomtest(content["patients"], content["patients"]).proportion_ci(0.95, method="exact")
+    assert content["intervals"]["accuracy"] == pytest.approx([exact.low, 1])
+    for name in ("sensitivity/ill", "specificity/ill", "sensitivity", "specificity"):
+        low, high = content["intervals"][name]
+        assert 0.1 < low < exact.low and high == pytest.approx(1), "from fewer patients than the accuracy"
 
 
 def test_cases_have_decision_set_and_reason(run):

@@ -74,7 +74,7 @@ def test_declared_classes_give_the_order_and_refuse_other_folders(tmp_path):
     touch(tmp_path, "sick/1.png", "well/2.png", "odd/3.png")
     found = find(tmp_path, classes=["well", "sick"])
     assert found.classes == ["well", "sick"]
-    assert left_out(found) == {"": "this folder is not one of the classes well, sick (data.classes)."}
+    assert left_out(found) == {"3": "its folder is not one of the classes well, sick (data.classes)."}
 
 
 # Tables
@@ -107,9 +107,16 @@ def test_rows_at_fault_do_not_stop_the_others(tmp_path):
         "c": "it has no label: the column label is empty.",
         "d": "its class 'z' is not one of x, y (data.classes).",
         "e": "t.csv lists this image, but there is no such file.",
-        "a": "there is another case of this name; the first is used.",
+        "a": "there is another case of this name with other labels; the first is used, see which is right.",
         "": "line 8 names no image.",
     }
+
+
+def test_a_table_with_semicolons_is_told_so(tmp_path):
+    touch(tmp_path, "a.png")
+    write(tmp_path, "t.csv", "image;label\na.png;x\n")
+    with pytest.raises(FormatError, match=r"commas were expected between columns .* found semicolons"):
+        find(tmp_path, table="t.csv")
 
 
 def test_several_columns_are_classes_that_may_apply_together(tmp_path):

@@ -62,12 +62,15 @@ def test_as_input_of_predict(folder):
         read_image(Source(folder / "test_batch", "[20]"))
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_batches_written_by_python_3(tmp_path, protocol):
     content = {"batch_label": "x", "labels": [1, 2], "data": pictures(2).transpose(0, 3, 1, 2).reshape(2, -1)}
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps(content, protocol=protocol))
     images, labels = load_batch(tmp_path / "data_batch_1")
     assert np.array_equal(images, pictures(2)) and labels == [1, 2]
+    del content["batch_label"]
+    (tmp_path / "data_batch_2").write_bytes(pickle.dumps(content, protocol=protocol))
+    assert np.array_equal(read_image(Source(tmp_path / "data_batch_2", "[1]")).array, pictures(2)[1])
 
 
 def bad(**changes):

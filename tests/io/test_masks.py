@@ -36,6 +36,21 @@ def test_one_file_gives_its_values(tmp_path):
         np.testing.assert_array_equal(mask, ids.T)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(np.nan, "NaN or infinity was found"), (1.6, r"values between them were found \(such as 1.6\)")],
+)
+def test_values_that_are_no_labels_are_refused(tmp_path, value, message):
+    image = read_image(nifti(tmp_path / "a.nii.gz", np.zeros((2, 3, 4), np.int16)))
+    ids = np.zeros((2, 3, 4), np.float32)
+    ids[0, 0] = [0.4, 0.6, 2.001, value]
+    with pytest.raises(FormatError, match=message):
+        read_mask([nifti(tmp_path / "m.nii.gz", ids)], image)
+    ids[0, 0, 3] = -1
+    mask = read_mask([nifti(tmp_path / "m.nii.gz", ids)], image)
+    assert mask[:, 0, 0].tolist() == [0, 1, 2, -1]
+
+
 def test_of_several_files_the_later_one_wins(tmp_path):
     image = read_image(nifti(tmp_path / "a.nii.gz", np.zeros((2, 3, 4), np.int16)))
     first, second = np.zeros((2, 2, 3, 4), np.uint8)

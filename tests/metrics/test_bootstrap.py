@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from medcli.metrics.bootstrap import intervals, patient_weights, percentile_interval, weighted_mean
+from medcli.metrics.bootstrap import (
+    at_the_bounds,
+    intervals,
+    patient_weights,
+    percentile_interval,
+    weighted_mean,
+)
 
 
 def test_cases_of_one_patient_are_drawn_together():
@@ -53,3 +59,15 @@ def test_draws_that_are_kept_are_those_that_would_be_drawn(monkeypatch):
     monkeypatch.setattr("medcli.metrics.bootstrap._KEPT", 0)
     anew = np.concatenate(list(patient_weights(patients, resamples=40, seed=3)))
     assert np.array_equal(kept[0], anew) and np.array_equal(kept[1], anew)
+
+
+def test_rates_at_their_bounds_have_the_exact_interval():
+    from scipy.stats import binomtest
+
+    for patients in (4, 30):
+        for hits in (0, patients):
+            exact = binomtest(hits, patients).proportion_ci(0.95, method="exact")
+            rate = hits / patients
+            assert at_the_bounds(rate, (rate, rate), patients) == pytest.approx((exact.low, exact.high))
+    assert at_the_bounds(0.5, (0.2, 0.8), 4) == (0.2, 0.8)
+    assert all(np.isnan(at_the_bounds(1.0, (np.nan, np.nan), 1)))

@@ -295,6 +295,22 @@ def test_results_inside_an_input_folder_are_not_taken_for_inputs(tmp_path, monke
     assert predict(run, [tmp_path / "in"], out, force=True).cases == 1
 
 
+def test_images_of_other_names_than_in_training_are_told(tmp_path, monkeypatch):
+    for name in ("in/a_t1.png", "in/b_t1.png", "in/mr.john_doe.png", "in/deep/c.nii"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(tmp_path / name, 10) if name.endswith(".png") else (tmp_path / name).write_bytes(b"")
+    fake_loading(monkeypatch, bright_voxels)
+    run = fake_run(tmp_path / "run", "segmentation")
+    data = run.config.data.model_copy(update={"images": "{case}_t1.png"})
+    run = replace(run, config=run.config.model_copy(update={"data": data}))
+    summary = predict(run, [tmp_path / "in"], tmp_path / "in" / "out")
+    assert summary.cases == 2
+    (note,) = summary.notes
+    assert "left out 2 more (.nii, .png), not named like the training images ({case}_t1.png)" in note
+    assert "john" not in note
+    assert not predict(run, [tmp_path / "in" / "a_t1.png"], tmp_path / "out").notes
+
+
 # ---- detection
 
 

@@ -222,6 +222,17 @@ def test_what_was_learned_belongs_to_weights_and_settings(tmp_path):
     assert Refusal.of(run) is None
 
 
+def test_what_was_learned_with_other_settings_is_told(tmp_path, monkeypatch):
+    run = learned_run(tmp_path, "classification")
+    loading(monkeypatch, sure)
+    inputs = [pictures(tmp_path / "in", a=half_bright(1))]
+    assert predict(run, inputs, tmp_path / "out").notes == []
+    summary = predict(run, inputs, tmp_path / "mirrored", settings=Predict(flips=True))
+    assert "learned with other settings of predict" in " ".join(summary.notes)
+    made_by = json.loads((tmp_path / "mirrored" / "predict.json").read_text())
+    assert "learned with other settings" in made_by["refusal"]
+
+
 @pytest.mark.parametrize(("file", "content"), [(FILE, b"{}"), (ARRAYS, b"PK"), (ARRAYS, None)])
 def test_damaged_files_are_told(tmp_path, file, content):
     run = learned_run(tmp_path, "detection")

@@ -22,6 +22,7 @@ from medcli.io.masks import read_mask
 from medcli.io.readers import read_image
 from medcli.preprocessing import folder
 from medcli.preprocessing.build import plan_only, preprocess
+from medcli.preprocessing.cases import made_by
 from medcli.preprocessing.labels import map_labels
 from medcli.preprocessing.plan import load_plan
 from medcli.preprocessing.prepare import prepare
@@ -117,6 +118,15 @@ def test_arrays_are_what_prepare_makes_of_the_files(built, pictures):
         assert np.array_equal(prepared.image(record), array)
         assert np.array_equal(prepared.label(record), placement.labels(map_labels(mask, prepared.plan)))
         assert (record.objects, record.classes) == (80, ("foreground",))
+
+
+def test_a_plan_that_says_otherwise_than_the_arrays_is_told_apart(built):
+    prepared = Prepared.open(built[1])
+    for record in prepared.records:
+        assert made_by(prepared.plan, record)
+        for edit in ({"contrast": "clahe"}, {"spacing": [1.0, 1.0]}, {"ignore_label": 7}):
+            assert not made_by(prepared.plan.model_copy(update=edit), record)
+        assert made_by(prepared.plan.model_copy(update={"patch": [8, 8], "batch_size": 3}), record)
 
 
 def test_patients_are_not_divided(built):

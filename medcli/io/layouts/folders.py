@@ -22,14 +22,15 @@ def find(data: Data, task: str) -> Found:
     found.classes = class_order((folder.name for _, folder in folders), data.classes)
     cases: list[Case] = []
     for split, folder in folders:
-        if folder.name not in found.classes:
-            reason = f"this folder is not one of the classes {listing(found.classes)} (data.classes)."
-            found.leave_out("", shown(folder, data.root), reason)
-            continue
         try:
             inside = find_inputs([folder])
         except DataError:
             found.warn("", shown(folder, data.root), "this class folder holds no images.")
+            continue
+        if folder.name not in found.classes:
+            reason = f"its folder is not one of the classes {listing(found.classes)} (data.classes)."
+            for case in inside:
+                found.leave_out(case.name, shown(case.images[0].path, data.root), reason)
             continue
         cases += [replace(case, split=split, classes=(folder.name,)) for case in inside]
     found.cases = unique_names(cases)
