@@ -45,7 +45,7 @@ def text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return "undefined" if value != value else f"{value:.4g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {text(item)}" for name, item in value.items())
     if isinstance(value, Iterable) and not isinstance(value, str):
