@@ -44,6 +44,9 @@ def cases_for(run: Run, inputs: Sequence[str | Path], out: Path | None = None) -
 def passed_over(run: Run, inputs: Sequence[str | Path], cases: Sequence[Case], out: Path) -> list[str]:
     """Of every input folder in words: how many images in it are none of the cases, as their names are not those that
     the training images have."""
+    pattern = image_pattern(run)
+    if pattern is None:
+        return []
     used = [source.path.resolve() for case in cases for source in case.images]
     taken, series = set(used), [path for path in used if path.is_dir()]
     told = []
@@ -59,13 +62,13 @@ def passed_over(run: Run, inputs: Sequence[str | Path], cases: Sequence[Case], o
             kinds = {next(end for end in SUFFIXES if path.name.lower().endswith(end)) for path in images}
             told.append(
                 f"{folder}: left out {len(images)} more ({', '.join(sorted(kinds))}), not named like the training "
-                f"images ({_shown(image_pattern(run))}); to predict them too, name them or a glob of them."
+                f"images ({_shown(pattern)}); to predict them too, name them or a glob of them."
             )
     return told
 
 
-def _shown(pattern: str | Mapping[str, str] | None) -> str:
-    return ", ".join(pattern.values()) if isinstance(pattern, Mapping) else str(pattern)
+def _shown(pattern: str | Mapping[str, str]) -> str:
+    return pattern if isinstance(pattern, str) else ", ".join(pattern.values())
 
 
 def image_pattern(run: Run) -> str | Mapping[str, str] | None:
