@@ -188,7 +188,7 @@ class Train(Section):
     early_stopping: int | None = Field(None, description="Stop after so many validations without improvement; none: never. Needs keep: best.")
     validate_every: Auto | Count = Field("auto", description="Epochs between validations; auto: about 20 validations in all.")
     mixed_precision: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: bfloat16 on CPUs with AMX or AVX512-BF16 and on Ampere and later GPUs, float16 on older GPUs, else float32.")
-    xla: Literal["auto", "on", "off"] = Field("auto", description="on: compile the training step with XLA, which takes a minute and may be worth it for hours on one GPU; far slower on a CPU. auto: off.")
+    xla: Literal["auto", "on", "off"] = Field("auto", description="on: compile the training step with XLA, on one GPU; compiling took half a minute and more there, what it saves in long trainings was not measured; far slower on a CPU. auto: off.")
     devices: Auto | Count = Field("auto", description="GPUs to use; auto: all that are seen.")
     cache_gb: Annotated[float, Field(ge=0)] = Field(1.0, description="Keep prepared cases in memory when they take less than this.")
     tensorboard: bool = Field(True, description="Write logs for TensorBoard.")

@@ -47,16 +47,14 @@ def passed_over(run: Run, inputs: Sequence[str | Path], cases: Sequence[Case], o
     pattern = image_pattern(run)
     if pattern is None:
         return []
-    used = [source.path.resolve() for case in cases for source in case.images]
-    taken, series = set(used), [path for path in used if path.is_dir()]
+    taken = {source.path.resolve() for case in cases for source in case.images}
+    left_alone = {path for path in taken if path.is_dir()} | {out.resolve()}  # DICOM series, results
     told = []
     for folder in (Path(item) for item in inputs if Path(item).is_dir()):
         images = [
             path
             for path in map(Path.resolve, images_in(folder))
-            if path not in taken
-            and not path.is_relative_to(out.resolve())
-            and not any(path.is_relative_to(one) for one in series)
+            if path not in taken and left_alone.isdisjoint(path.parents)
         ]
         if images:
             kinds = {next(end for end in SUFFIXES if path.name.lower().endswith(end)) for path in images}
