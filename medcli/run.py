@@ -152,8 +152,8 @@ class Run:
 
     @property
     def validation_chose_weights(self) -> bool:
-        """Whether the weights are those of the best validation; classic features are fitted without looking at it."""
-        return self.config.train.keep == "best" and self.config.model.name != "features"
+        """Whether the weights are those of the best validation; what is fitted at once never looks at it."""
+        return self.config.train.keep == "best" and not self.config.model.fitted_at_once
 
     def unseen_by(self, case: str) -> tuple[int, ...]:
         """Which members did not train on this case of the run's own data; all, when every one did."""

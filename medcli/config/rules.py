@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from medcli.config.document import Key
-from medcli.config.schema import WHOLE_IMAGES, WINDOWS, Config
+from medcli.config.schema import WHOLE_IMAGES, WINDOWS, Config, Model
 
 
 def broken_rules(config: Config) -> Iterator[tuple[Key, str]]:
@@ -231,10 +231,11 @@ def _fairness(config: Config) -> Iterator[tuple[Key, str]]:
                 (*section, "columns"),
                 f"expected columns to divide the cases by, since {asked} is {getattr(settings, asked)}, got none",
             )
-        if config.model.name == "features":
+        if config.model.fitted_at_once:
+            which = "name: features" if config.model.name == "features" else "members: 0"
             yield (
                 (*section, asked),
-                "expected the default with `model.name: features`, which is fitted at once",
+                f"expected the default with `model.{which}`, which is fitted at once",
             )
     if config.task != "classification":
         if settings.method not in ("none", "sampling"):
@@ -263,11 +264,19 @@ def _group_columns(config: Config, key: Key, columns: list[str]) -> Iterator[tup
 
 def _members(config: Config) -> Iterator[tuple[Key, str]]:
     model = config.model
-    if config.task not in WHOLE_IMAGES and (model.descriptors or model.members != 1):
-        key = "descriptors" if model.descriptors else "members"
+    if config.task not in WHOLE_IMAGES and _of_several(model):
+        key = "descriptors" if model.descriptors else "visual_words" if model.visual_words else "members"
         yield ("model", key), f"is for classification and regression, not for {config.task}; leave it out"
-    elif model.members == 0 and not model.descriptors:
-        yield ("model", "members"), "expected at least 1, or model.descriptors: true beside 0"
+    elif model.members == 0 and not (model.descriptors or model.visual_words):
+        yield (
+            ("model", "members"),
+            "expected at least 1, or model.descriptors: true or model.visual_words beside 0",
+        )
+
+
+def _of_several(model: Model) -> bool:
+    """Whether there is more in the model than one network."""
+    return model.descriptors or model.visual_words > 0 or model.members != 1
 
 
 def _planes(config: Config) -> Iterator[tuple[Key, str]]:
@@ -296,10 +305,11 @@ def _images_alone(config: Config) -> Iterator[tuple[Key, str]]:
             key,
             f"images: expected task: classification, whose networks see whole images, got {config.task}",
         )
-    elif model.name == "features" or model.descriptors or model.members != 1:
+    elif model.name == "features" or _of_several(model):
         yield (
             key,
-            "images: expected one network, without model.name: features, model.descriptors and model.members",
+            "images: expected one network, without model.name: features, model.descriptors, model.visual_words and "
+            "model.members",
         )
     if config.train.fairness.method != "none":
         yield ("train", "fairness", "method"), "expected `none` with train.learn_from: images"
@@ -315,10 +325,10 @@ def _autoencoder(config: Config) -> Iterator[tuple[Key, str]]:
         return
     if config.task != "classification":
         yield ("model", "name"), f"autoencoder: expected task: classification, got {config.task}"
-    if config.model.descriptors or config.model.members != 1:
+    if _of_several(config.model):
         yield (
             ("model", "members"),
-            "expected one network, without model.descriptors, with model.name: autoencoder",
+            "expected one network, without model.descriptors and model.visual_words, with model.name: autoencoder",
         )
     if config.data.clinical:
         yield ("data", "clinical"), "expected none with model.name: autoencoder, which sees the image only"

@@ -134,12 +134,23 @@ class Model(Section):
     norm: Literal["batch", "instance", "none"] = Field("batch", description="Normalisation layer.")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Dropout before the last layer.")
     encoder: Literal["plain", "residual"] = Field("plain", description="U-Net: two convolutions per resolution, or residual blocks, more of them the coarser (1, 3, 4, 6, 6, ...) with a lighter decoder.")
-    members: Annotated[int, Field(ge=0, le=32)] = Field(1, description="Classification and regression: networks trained side by side, each by its own loss; their logits are averaged. Time and memory grow with their number. 0: the descriptors alone.")
+    members: Annotated[int, Field(ge=0, le=32)] = Field(1, description="Classification and regression: networks trained side by side, each by its own loss; their logits are averaged. Time and memory grow with their number. 0: the descriptors or visual words alone, fitted at once by logistic or ridge regression.")
     descriptors: bool = Field(False, description="Classification and regression of pictures: one more member, linear in measures of the dark object in the middle: size, outline, asymmetry, colours, texture (dermoscopy).")
+    visual_words: Annotated[int, Field(ge=0, le=4096)] = Field(0, description="Classification and regression of pictures: one more member, linear in how well so many patches, learned from the training images, fit the dark object in the middle and its border (dermoscopy). 400 do well; 0: none.")
     inputs: Literal["both", "image", "table"] = Field("both", description="With data.clinical: what the network sees, the image, the columns of the table, or both; one prepared folder serves all three.")
     planes: Literal["auto", "all"] | Count = Field("auto", description="Segmentation of volumes: all: a 3D network; an odd number k: a 2D network that sees k neighbouring planes and answers for the middle one (1: plain 2D, 3 or 5: 2.5D), with patches of rows and columns. auto: all, but 3 where planes are more than 3 times as far apart as pixels and there are fewer than a third as many of them as rows or columns.")
     cascade: Literal["auto", "on", "off"] = Field("auto", description="Segmentation: on: two coarse networks, each trained on half of the training patients, see most of an image at once and answer first; the network of full resolution sees their answers beside the image. They take two fifths of train.max_minutes. auto: on for volumes of which one patch sees less than a quarter of the median, where there are at least 10 training cases and time for at least 1,000 steps of each. docs/cascade.md.")
     deep_supervision: bool = Field(True, description="U-Net: also learn from the lower resolutions.")
+
+    @property
+    def linear_alone(self) -> bool:
+        """Whether all members are linear in features of the image that do not change."""
+        return self.members == 0 and self.inputs != "table"
+
+    @property
+    def fitted_at_once(self) -> bool:
+        """Whether nothing is learned in steps."""
+        return self.name == "features" or self.linear_alone
 
 
 class Fairness(Section):

@@ -42,16 +42,18 @@ def build_model(config: Config, plan: Plan) -> keras.Model:
     settings = config.model
     if plan.clinical and settings.inputs == "table":
         return table_only(_given(plan), plan.channels, plan.num_classes)
-    if settings.members == 1 and not settings.descriptors:
+    linear = "descriptors" if settings.descriptors else "visual_words" if settings.visual_words else None
+    if settings.members == 1 and linear is None:
         return _with_columns(config, plan)
-    if settings.descriptors and plan.dimensions != 2:
-        raise ConfigError("model.descriptors: expected pictures, got volumes; leave it out.")
+    if linear is not None and plan.dimensions != 2:
+        raise ConfigError(f"model.{linear}: expected pictures, got volumes; leave it out.")
     return build_panel(
         lambda: _with_columns(config, plan),
         _given(plan),
         plan.num_classes,
         members=settings.members,
         descriptors=settings.descriptors,
+        visual_words=settings.visual_words,
         channels=plan.channels if plan.clinical else None,
     )
 

@@ -17,34 +17,51 @@ LEVELS, COARSEST = 5, 4
 SMALL = 1e-3
 
 
-@keras.saving.register_keras_serializable(package="medcli")
-class ObjectDescriptors(keras.layers.Layer):
-    """(batch, row, column, channel) to (batch, measures): standardised by the training batches, within -4..4.
+class PictureFeatures(keras.layers.Layer):
+    """(batch, row, column, channel) to (batch, features): standardised by the training batches, within -4..4.
 
-    Colours are measured as opponent channels for 3 channels, else channel by channel. An image without contrast gives
-    finite numbers that mean nothing. Always float32.
+    A subclass says what they are (`features`) and how many. Always float32.
     """
 
     def __init__(self, momentum: float = 0.97, **kwargs):
         super().__init__(**{"dtype": "float32"} | kwargs)
         self.momentum = momentum
         self.standardise = keras.layers.BatchNormalization(
-            scale=False, center=False, momentum=momentum, dtype="float32", name="standardise"
+            scale=False, center=False, momentum=momentum, epsilon=1e-6, dtype="float32", name="standardise"
         )
 
     def build(self, input_shape):
         self.standardise.build(self.compute_output_shape(input_shape))
 
     def call(self, inputs, training=False):
-        return ops.clip(self.standardise(describe(inputs), training=training), -4.0, 4.0)
+        return self.standardised(self.features(inputs), training=training)
+
+    def features(self, images):
+        """(batch, features), not yet standardised."""
+        raise NotImplementedError
+
+    def standardised(self, features, training=False):
+        return ops.clip(self.standardise(features, training=training), -4.0, 4.0)
+
+    def get_config(self):
+        return super().get_config() | {"momentum": self.momentum}
+
+
+@keras.saving.register_keras_serializable(package="medcli")
+class ObjectDescriptors(PictureFeatures):
+    """Measures of the one dark object: see `describe`.
+
+    Colours are measured as opponent channels for 3 channels, else channel by channel. An image without contrast gives
+    finite numbers that mean nothing.
+    """
+
+    def features(self, images):
+        return describe(images)
 
     def compute_output_shape(self, input_shape):
         channels = input_shape[-1]
         pairs = channels * (channels - 1) // 2
         return (input_shape[0], SHAPES + channels * (COLOURS + 2 * levels(input_shape[1:3])) + pairs)
-
-    def get_config(self):
-        return super().get_config() | {"momentum": self.momentum}
 
 
 SHAPES, COLOURS = 14, 11
@@ -54,18 +71,35 @@ SHAPES, COLOURS = 14, 11
 def describe(images):
     """(batch, row, column, channel) float32 to (batch, measures), not yet standardised; see `ObjectDescriptors`."""
     colours = ops.matmul(images, OPPONENT) if images.shape[-1] == 3 else images
-    bright = smoothed(ops.mean(images, axis=-1, keepdims=True), times=3)
-    field = lit_field(bright)
-    mask, separation = dark_object(bright, field)
-    place = Place(mask)
-    mask = mask * ops.exp(-((place.distance_squared / 6) ** 4))  # without what lies far from the main object
-    place = Place(mask)
-    skin = field * (1 - ops.max_pool(mask, _odd(min(mask.shape[1:3]) / 18), strides=1, padding="same"))
-    parts = [outline(mask, place, separation)]
-    parts += [edges(mask, bright)]
+    scene = Scene(images)
+    mask, place, skin = scene.mask, scene.place, scene.skin
+    parts = [outline(mask, place, scene.separation)]
+    parts += [edges(mask, scene.bright)]
     parts += [colouring(mask, skin, colours, place)]
     parts += [texture(mask, skin, colours)]
     return ops.concatenate(parts, axis=-1)
+
+
+class Scene:
+    """The one dark object of each picture (batch, row, column, channel) float32, and what is around it.
+
+    Attributes:
+        bright: (batch, row, column, 1) smoothed mean of the channels.
+        field, mask, skin: (batch, row, column, 1) in 0..1: what is lit; of that the object; and all but it and its rim.
+        place: Where the object lies.
+        separation: (batch, 1) how well brightness tells the object from the rest, 0..1.
+    """
+
+    def __init__(self, images):
+        self.bright = smoothed(ops.mean(images, axis=-1, keepdims=True), times=3)
+        self.field = lit_field(self.bright)
+        mask, self.separation = dark_object(self.bright, self.field)
+        mask = mask * ops.exp(
+            -((Place(mask).distance_squared / 6) ** 4)
+        )  # not what lies far from the main object
+        self.mask, self.place = mask, Place(mask)
+        rim = _odd(min(mask.shape[1:3]) / 18)
+        self.skin = self.field * (1 - ops.max_pool(mask, rim, strides=1, padding="same"))
 
 
 def smoothed(x, *, times: int = 1):
@@ -123,6 +157,7 @@ class Place:
 
     Attributes:
         area: (batch, 1) sum of the mask.
+        row, column: (batch, 1) the centre, in pixels from the picture's.
         extent: (batch, 1) root mean square distance from the centre, in pixels.
         offset: (batch, 1) distance of the centre from the picture's, in shorter sides.
         distance_squared: (batch, row, column, 1).
@@ -133,13 +168,13 @@ class Place:
     def __init__(self, mask, orders: int = 6):
         grid_rows, grid_columns = map(_fixed, _grid(mask.shape[1], mask.shape[2]))
         self.area = _sum(mask) + SMALL
-        row, column = _sum(mask * grid_rows) / self.area, _sum(mask * grid_columns) / self.area
-        rows = grid_rows - row[:, None, None]
-        columns = grid_columns - column[:, None, None]
+        self.row, self.column = _sum(mask * grid_rows) / self.area, _sum(mask * grid_columns) / self.area
+        rows = grid_rows - self.row[:, None, None]
+        columns = grid_columns - self.column[:, None, None]
         squared = rows**2 + columns**2
         variance = _sum(mask * squared) / self.area + 1
         self.extent = ops.sqrt(variance)
-        self.offset = ops.sqrt(row**2 + column**2 + SMALL) / min(mask.shape[1:3])
+        self.offset = ops.sqrt(self.row**2 + self.column**2 + SMALL) / min(mask.shape[1:3])
         self.distance_squared = squared / variance[:, None, None]
         length = ops.sqrt(squared + 1e-2)
         self.reach = ops.minimum(length / self.extent[:, None, None], 3.0)

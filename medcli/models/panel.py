@@ -7,6 +7,10 @@ from keras import layers, ops
 
 from medcli.models.descriptors import ObjectDescriptors
 from medcli.models.joined import Columns, Picture
+from medcli.models.visual_words import VisualWords
+
+LOGITS = "_logits"
+"""Ends the name of a linear member's last layer; before it stands the name of its features."""
 
 
 @keras.saving.register_keras_serializable(package="medcli")
@@ -32,32 +36,41 @@ def build_panel(
     num_outputs: int,
     *,
     members: int,
-    descriptors: bool,
-    dropout: float = 0.3,
+    descriptors: bool = False,
+    visual_words: int = 0,
     channels: int | None = None,
 ) -> keras.Model:
-    """`members` networks as `build` makes them and, with `descriptors`, a linear one on `ObjectDescriptors`.
+    """`members` networks as `build` makes them, and linear ones: with `descriptors` on `ObjectDescriptors`, with
+    `visual_words` on so many `VisualWords`.
 
     Args:
-        dropout: Share of the descriptors left out at each step; for a linear member this is a ridge penalty
-            (Wager et al. 2013, "Dropout training as adaptive regularization").
-        channels: Of the image, when clinical columns come behind them; the linear member sees these too.
+        channels: Of the image, when clinical columns come behind them; the linear members see these too.
     """
     inputs = keras.Input(input_shape, name="image")
+    image = inputs if channels is None else Picture(channels, name="picture")(inputs)
+    columns = None if channels is None else Columns(channels, name="columns")(inputs)
     outputs = []
     if descriptors:
-        image = inputs if channels is None else Picture(channels, name="picture")(inputs)
-        x = ObjectDescriptors(name="descriptors")(image)
-        x = layers.Dropout(dropout, dtype="float32", name="descriptors_dropout")(x)
-        if channels is not None:
-            columns = Columns(channels, name="columns")(inputs)
-            x = layers.Concatenate(dtype="float32", name="descriptors_and_columns")([x, columns])
-        dense = layers.Dense(
-            num_outputs, kernel_initializer="zeros", dtype="float32", name="descriptors_logits"
-        )
-        outputs.append(dense(x))
+        measures = ObjectDescriptors(name="descriptors")
+        outputs.append(_linear(measures, image, columns, num_outputs, dropout=0.3))
+    if visual_words:
+        words = VisualWords(visual_words, name="visual_words")
+        outputs.append(
+            _linear(words, image, columns, num_outputs, dropout=0.5)
+        )  # there are many more of them
     for number in range(members):
         network = build()
         network.name = f"member{number + 1}"
         outputs.append(network(inputs))
     return keras.Model(inputs, Panel(dtype="float32", name="logits")(outputs), name="panel")
+
+
+def _linear(features: layers.Layer, image, columns, num_outputs: int, *, dropout: float):
+    """Logits of standardised features and of columns; dropout is a ridge penalty here (Wager et al. 2013, "Dropout
+    training as adaptive regularization").
+    """
+    name = features.name
+    x = layers.Dropout(dropout, dtype="float32", name=f"{name}_dropout")(features(image))
+    if columns is not None:
+        x = layers.Concatenate(dtype="float32", name=f"{name}_and_columns")([x, columns])
+    return layers.Dense(num_outputs, kernel_initializer="zeros", dtype="float32", name=f"{name}{LOGITS}")(x)

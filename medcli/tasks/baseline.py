@@ -41,7 +41,7 @@ class Baseline(Classification):
             workers=wanted if isinstance(wanted, int) else default_workers(),
             progress=progress,
         )
-        fitted = self._fitted(x, records, _stage(progress, "fit"))
+        fitted = self._fitted(x, records, stage(progress, "fit"))
         for layer, values in fitted.weights.items():
             for variable in model.get_layer(layer).weights:
                 variable.assign(values[variable.name])
@@ -60,17 +60,7 @@ class Baseline(Classification):
     def _fitted(
         self, x: np.ndarray, records: Sequence[Record], progress: Callable[[int, int], None]
     ) -> Fitted:
-        targets = class_targets(records, self.plan)
-        return fit(
-            self.config.model.classifier,
-            x,
-            targets,
-            [record.patient for record in records],
-            multi_label=self.plan.multi_label,
-            class_weights=class_weights(targets, self.config.train.class_weights),
-            seed=self.config.seed,
-            progress=progress,
-        )
+        return fitted_to_classes(self, self.config.model.classifier, x, records, progress)
 
     def targets(self, model, image, *, wanted, most, windows, calibrated):
         raise DataError(
@@ -91,7 +81,28 @@ class Baseline(Classification):
         return np.stack([row(image, self.plan, self.settings) for image in images])
 
 
-def _stage(progress: Progress, name: str) -> Callable[[int, int], None]:
+def fitted_to_classes(
+    task: Classification,
+    classifier: str,
+    x: np.ndarray,
+    records: Sequence[Record],
+    progress: Callable[[int, int], None],
+) -> Fitted:
+    """A classifier of features (n, d) of the records, weighted as the config says."""
+    targets = class_targets(records, task.plan)
+    return fit(
+        classifier,
+        x,
+        targets,
+        [record.patient for record in records],
+        multi_label=task.plan.multi_label,
+        class_weights=class_weights(targets, task.config.train.class_weights),
+        seed=task.config.seed,
+        progress=progress,
+    )
+
+
+def stage(progress: Progress, name: str) -> Callable[[int, int], None]:
     return lambda done, total: progress(name, done, total)
 
 

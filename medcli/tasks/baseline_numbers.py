@@ -25,15 +25,26 @@ class NumberBaseline(Baseline, Regression):
     def _fitted(
         self, x: np.ndarray, records: Sequence[Record], progress: Callable[[int, int], None]
     ) -> Fitted:
-        return fit_numbers(
-            self.config.model.classifier,
-            x,
-            number_targets(records, self.target)[:, 0],
-            [record.patient for record in records],
-            unit=self.target.sd,
-            seed=self.config.seed,
-            progress=progress,
-        )
+        return fitted_to_numbers(self, self.config.model.classifier, x, records, progress)
+
+
+def fitted_to_numbers(
+    task: Regression,
+    regressor: str,
+    x: np.ndarray,
+    records: Sequence[Record],
+    progress: Callable[[int, int], None],
+) -> Fitted:
+    """A regression on features (n, d) of the records."""
+    return fit_numbers(
+        regressor,
+        x,
+        number_targets(records, task.target)[:, 0],
+        [record.patient for record in records],
+        unit=task.target.sd,
+        seed=task.config.seed,
+        progress=progress,
+    )
 
 
 def fit_numbers(

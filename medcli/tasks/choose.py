@@ -19,6 +19,10 @@ def task_for(config: Config, plan: Plan) -> Task:
             from medcli.tasks.anomaly import Anomaly
 
             return Anomaly(config, plan)
+        case "classification" if config.model.linear_alone:
+            from medcli.tasks.linear import LinearMembers
+
+            return LinearMembers(config, plan)
         case "classification":
             from medcli.tasks.classification import Classification
 
@@ -27,6 +31,10 @@ def task_for(config: Config, plan: Plan) -> Task:
             from medcli.tasks.baseline_numbers import NumberBaseline
 
             return NumberBaseline(config, plan)
+        case "regression" if config.model.linear_alone:
+            from medcli.tasks.linear import LinearNumbers
+
+            return LinearNumbers(config, plan)
         case "regression":
             from medcli.tasks.regression import Regression
 

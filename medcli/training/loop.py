@@ -16,6 +16,7 @@ from medcli.errors import RunError
 from medcli.preprocessing.prepared import Prepared, Record
 from medcli.run import CHECKPOINTS, save_model
 from medcli.tasks.base import Task
+from medcli.tasks.words import learn_words
 from medcli.training.averages import BATCHES, Averages, Statistics
 from medcli.training.checkpoint import Checkpoints, State
 from medcli.training.fine_tuning import FineTuning, fine_tuning
@@ -49,6 +50,7 @@ class Loop:
         self.training_set.total_samples = self.epochs * self.steps_per_epoch * self.batch_size
 
         self.model = task.build_model()
+        learn_words(self.model, prepared, training, config.seed)
         self.optimizer = build_optimizer(self.settings, plan.task, policy)
         self.optimizer.build(self.model.trainable_variables)
         self.averages = Averages(self.model, ema=self.settings.ema)
