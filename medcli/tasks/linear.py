@@ -43,9 +43,7 @@ class LinearMembers(Classification):
     def fit(
         self, model, prepared: Prepared, records: Sequence[Record], *, progress: Progress = ignore
     ) -> dict[str, Any]:
-        progress("learn visual words", 0, 1)
         learn_words(model, prepared, records, self.config.seed)
-        progress("learn visual words", 1, 1)
         members = [layer for layer in model.layers if isinstance(layer, PictureFeatures)]
         measured = _measured(model, members, prepared, records, stage(progress, "measure"))
         account = {}

@@ -219,6 +219,10 @@ def test_wrong_overrides_are_explained(write, override, fault):
             "model.descriptors: is for classification and regression, not for detection; leave it out",
         ),
         (
+            "model: {visual_words: 100}",
+            "model.visual_words: is for classification and regression, not for detection; leave it out",
+        ),
+        (
             "train: {keep: last, early_stopping: 5}",
             "train.early_stopping: expected none with train.keep: last, since it waits for the best",
         ),
