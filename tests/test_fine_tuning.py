@@ -11,11 +11,13 @@ tf = pytest.importorskip("tensorflow")
 
 from medcli.config.schema import Config  # noqa: E402
 from medcli.datasets.feed import feed  # noqa: E402
+from medcli.models.blocks import FusedBatchNormalization  # noqa: E402
+from medcli.models.panel import build_panel  # noqa: E402
 from medcli.models.resnet import build_resnet18  # noqa: E402
 from medcli.preprocessing.prepared import Prepared  # noqa: E402
 from medcli.run import Run  # noqa: E402
 from medcli.training import Stopped, train  # noqa: E402
-from medcli.training.averages import Averages, Statistics  # noqa: E402
+from medcli.training.averages import Averages, Settling, Statistics  # noqa: E402
 from medcli.training.fine_tuning import FineTuning, changed, fine_tuning, weighty  # noqa: E402
 from medcli.training.optimizer import learning_rate_at  # noqa: E402
 from tests.made_up import prepared_folder  # noqa: E402
@@ -126,6 +128,41 @@ def test_statistics_are_the_mean_of_those_of_the_batches(norm):
     assert layer.momentum > 0.9
     after = [np.asarray(one) for one in model.variables if not keras.backend.is_float_dtype(one.dtype)]
     assert same(counters, after)
+
+
+@pytest.mark.parametrize("layer", [keras.layers.BatchNormalization, FusedBatchNormalization])
+def test_statistics_forget_their_beginning_in_the_first_steps_and_then_follow_as_ever(layer):
+    model = keras.Sequential([keras.Input((2, 2, 3)), layer(momentum=0.97)])
+    norm, random = model.layers[-1], np.random.default_rng(0)
+    settling, expected = Settling(model), np.zeros(3)
+    for step in range(400):
+        images = random.normal(5.0, 1.0, (4, 2, 2, 3)).astype(np.float32)
+        keep = min(0.97, (1 + step) / (10 + step))
+        expected = keep * expected + (1 - keep) * images.mean(axis=(0, 1, 2))
+        settling.follow(tf.constant(step))
+        with settling:
+            model(images, training=True)
+        if step == 20:
+            assert np.asarray(norm.moving_mean) == pytest.approx(
+                np.full(3, 5.0), abs=0.5
+            )  # not 5 (1 - 0.97 ** 21)
+    assert norm.momentum == 0.97
+    np.testing.assert_allclose(norm.moving_mean, expected, rtol=1e-4)
+
+
+def test_features_of_a_panel_are_standardised_by_statistics_that_settle_too():
+    panel = build_panel(None, (24, 32, 3), 2, members=0, descriptors=True, visual_words=4)
+    images = tf.constant(np.random.default_rng(0).normal(size=(4, 24, 32, 3)), tf.float32)
+    settling = Settling(panel)
+    for step in range(30):
+        settling.follow(tf.constant(step))
+        with settling:
+            panel(images, training=True)
+    layer = panel.get_layer("descriptors")
+    np.testing.assert_allclose(
+        layer.moving_mean, layer.features(images).numpy().mean(axis=0), rtol=0.01, atol=0.01
+    )
+    assert layer.get_config()["momentum"] == 0.97
 
 
 # ---- whole trainings

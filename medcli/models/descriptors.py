@@ -25,7 +25,6 @@ class PictureFeatures(keras.layers.Layer):
 
     def __init__(self, momentum: float = 0.97, **kwargs):
         super().__init__(**{"dtype": "float32"} | kwargs)
-        self.momentum = momentum
         self.standardise = keras.layers.BatchNormalization(
             scale=False, center=False, momentum=momentum, epsilon=1e-6, dtype="float32", name="standardise"
         )
@@ -35,6 +34,23 @@ class PictureFeatures(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         return self.standardised(self.features(inputs), training=training)
+
+    @property
+    def momentum(self):
+        """As of any normalisation, and so are the statistics (`medcli.training.averages`)."""
+        return self.standardise.momentum
+
+    @momentum.setter
+    def momentum(self, value):
+        self.standardise.momentum = value
+
+    @property
+    def moving_mean(self):
+        return self.standardise.moving_mean
+
+    @property
+    def moving_variance(self):
+        return self.standardise.moving_variance
 
     def features(self, images):
         """(batch, features), not yet standardised."""

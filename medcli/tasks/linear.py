@@ -48,8 +48,8 @@ class LinearMembers(Classification):
         measured = _measured(model, members, prepared, records, stage(progress, "measure"))
         account = {}
         for layer, features in zip(members, measured[:-1], strict=True):
-            layer.standardise.moving_mean.assign(features.mean(axis=0))
-            layer.standardise.moving_variance.assign(features.var(axis=0))
+            layer.moving_mean.assign(features.mean(axis=0))
+            layer.moving_variance.assign(features.var(axis=0))
             seen = np.concatenate([np.asarray(layer.standardised(features)), measured[-1]], axis=1)
             fitted = self._fitted(seen, records, stage(progress, f"fit {layer.name}"))
             _write(model.get_layer(layer.name + LOGITS), fitted)

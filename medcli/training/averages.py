@@ -79,6 +79,34 @@ def normalisations(model: keras.Model) -> list[keras.layers.Layer]:
     ]
 
 
+class Settling:
+    """Within it, moving statistics follow fast in the first steps, so that they forget what they began with.
+
+    Their momentum is at most (1 + step) / (10 + step), as of the average of the weights. What is learned does not
+    change, since steps use the statistics of their batch. Steps are traced within it too.
+    """
+
+    def __init__(self, model: keras.Model):
+        layers = normalisations(model)
+        self._own = [(layer, float(layer.momentum)) for layer in layers]
+        self._now = {momentum: tf.Variable(momentum, trainable=False) for _, momentum in self._own}
+
+    @tf.autograph.experimental.do_not_convert
+    def follow(self, step: tf.Tensor) -> None:
+        """Before a step, in a graph."""
+        done = tf.cast(step, tf.float32)
+        for momentum, variable in self._now.items():
+            variable.assign(tf.minimum(momentum, (1 + done) / (10 + done)))
+
+    def __enter__(self) -> None:
+        for layer, momentum in self._own:
+            layer.momentum = self._now[momentum]
+
+    def __exit__(self, *_: object) -> None:
+        for layer, momentum in self._own:
+            layer.momentum = momentum
+
+
 def leaves(model: keras.Model) -> Iterable[keras.layers.Layer]:
     """The layers that are no models themselves, from input to output."""
     for layer in model.layers:

@@ -17,7 +17,7 @@ from medcli.preprocessing.prepared import Prepared, Record
 from medcli.run import CHECKPOINTS, save_model
 from medcli.tasks.base import Task
 from medcli.tasks.words import learn_words
-from medcli.training.averages import BATCHES, Averages, Statistics
+from medcli.training.averages import BATCHES, Averages, Settling, Statistics
 from medcli.training.checkpoint import Checkpoints, State
 from medcli.training.fine_tuning import FineTuning, fine_tuning
 from medcli.training.length import epochs, steps_per_epoch
@@ -54,6 +54,7 @@ class Loop:
         self.optimizer = build_optimizer(self.settings, plan.task, policy)
         self.optimizer.build(self.model.trainable_variables)
         self.averages = Averages(self.model, ema=self.settings.ema)
+        self.settling = Settling(self.model)
         self.statistics: Statistics | None = None
         self.fine_tuning = FineTuning()
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -91,6 +92,7 @@ class Loop:
         total = tf.zeros(())
         for _ in tf.range(count):
             self._set_learning_rate()
+            self.settling.follow(self.step)
             with self.fine_tuning.slowed(self.model.trainable_weights):
                 losses = self.strategy.run(self._one_step, args=next(batches))
             total += self.strategy.reduce(tf.distribute.ReduceOp.MEAN, losses, axis=None)
@@ -164,7 +166,8 @@ class Loop:
         while state.step < last:
             count = min(self.steps_per_call, last - state.step)
             began = time.monotonic()
-            total = float(self._steps(batches, tf.constant(count)))
+            with self.settling:
+                total = float(self._steps(batches, tf.constant(count)))
             took = time.monotonic() - began
             if not math.isfinite(total):
                 raise RunError(
