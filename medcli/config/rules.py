@@ -232,10 +232,9 @@ def _fairness(config: Config) -> Iterator[tuple[Key, str]]:
                 f"expected columns to divide the cases by, since {asked} is {getattr(settings, asked)}, got none",
             )
         if config.model.fitted_at_once:
-            which = "name: features" if config.model.name == "features" else "members: 0"
             yield (
                 (*section, asked),
-                f"expected the default with `model.{which}`, which is fitted at once",
+                f"expected the default with `{config.model.fitted_at_once}`, which is fitted at once",
             )
     if config.task != "classification":
         if settings.method not in ("none", "sampling"):

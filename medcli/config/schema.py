@@ -148,9 +148,9 @@ class Model(Section):
         return self.members == 0 and self.inputs != "table"
 
     @property
-    def fitted_at_once(self) -> bool:
-        """Whether nothing is learned in steps."""
-        return self.name == "features" or self.linear_alone
+    def fitted_at_once(self) -> str:
+        """The setting because of which nothing is learned in steps; empty: there is none."""
+        return "model.name: features" if self.name == "features" else "model.members: 0" if self.linear_alone else ""
 
 
 class Fairness(Section):

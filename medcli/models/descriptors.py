@@ -110,9 +110,8 @@ class Scene:
         self.bright = smoothed(ops.mean(images, axis=-1, keepdims=True), times=3)
         self.field = lit_field(self.bright)
         mask, self.separation = dark_object(self.bright, self.field)
-        mask = mask * ops.exp(
-            -((Place(mask).distance_squared / 6) ** 4)
-        )  # not what lies far from the main object
+        far = Place(mask).distance_squared / 6  # what lies there is not of the main object
+        mask = mask * ops.exp(-(far**4))
         self.mask, self.place = mask, Place(mask)
         rim = _odd(min(mask.shape[1:3]) / 18)
         self.skin = self.field * (1 - ops.max_pool(mask, rim, strides=1, padding="same"))

@@ -55,9 +55,8 @@ def build_panel(
         outputs.append(_linear(measures, image, columns, num_outputs, dropout=0.3))
     if visual_words:
         words = VisualWords(visual_words, name="visual_words")
-        outputs.append(
-            _linear(words, image, columns, num_outputs, dropout=0.5)
-        )  # there are many more of them
+        # There are many more words than measures.
+        outputs.append(_linear(words, image, columns, num_outputs, dropout=0.5))
     for number in range(members):
         network = build()
         network.name = f"member{number + 1}"

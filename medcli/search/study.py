@@ -97,9 +97,8 @@ def search(
         prepared = in_fold(prepared, config.data.split, config.seed)
     settled, plan = settle(config, prepared, smoke=False)
     if settled.model.fitted_at_once:
-        which = "name: features" if settled.model.name == "features" else "members: 0"
         raise UsageError(
-            f"model.{which} chooses its own settings by cross-validation; there is nothing to search."
+            f"{settled.model.fitted_at_once} chooses its own settings by cross-validation; there is nothing to search."
         )
     if plan.cascade is not None:
         raise UsageError(
